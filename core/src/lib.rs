@@ -1,0 +1,12 @@
+//! What is true: the protocol and the decisions of a service registry, as pure functions of (state, now, event).
+//!
+//! No socket, no clock, no randomness and no `async` in here. A reader's way through: [`machine`] (the one shape of a role),
+//! [`names`], [`limits`], then the wire ([`bolt`], [`hessian`], [`message`]), then the machines.
+#![forbid(unsafe_code)]
+
+pub mod bolt;
+pub mod hessian;
+pub mod limits;
+pub mod machine;
+pub mod message;
+pub mod names;

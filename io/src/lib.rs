@@ -1,0 +1,1 @@
+//! How it moves: the only crate that knows glommio and io_uring.

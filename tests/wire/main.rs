@@ -1,0 +1,2 @@
+//! Golden bytes.
+fn main() {}
