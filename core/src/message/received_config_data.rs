@@ -1,0 +1,101 @@
+//! The push of a configuration value.
+//!
+//! Fields on the wire: `dataId`, `group`, `instanceId`, `version`, `configuratorRegistIds`, `dataBox`. The box is null when
+//! there is no value; the version is never null, for a client that meets one fails at the next.
+
+use super::MessageError;
+use super::boxes;
+use super::fields::{read_message, read_string, read_strings};
+use super::received_data::write_register_ids;
+use crate::hessian::{Reader, Writer, definition, definition_len};
+use crate::names::{DataInfoId, RegisterId};
+
+/// Name of the class.
+pub const CLASS: &str = "com.alipay.sofa.registry.core.model.ReceivedConfigData";
+
+const FIELDS: &[&str] = &[
+    "dataId",
+    "group",
+    "instanceId",
+    "version",
+    "configuratorRegistIds",
+    "dataBox",
+];
+const DEFINITION: [u8; definition_len(CLASS, FIELDS)] = definition(CLASS, FIELDS);
+
+/// Appends the content: the value of a configuration, or that there is none.
+pub fn encode<'a>(
+    out: &mut Vec<u8>,
+    data_info_id: &DataInfoId,
+    version: i64,
+    register_ids: impl ExactSizeIterator<Item = &'a RegisterId>,
+    value: Option<&str>,
+) {
+    let mut writer = Writer::new(out);
+    writer.raw(&DEFINITION);
+    writer.object(0);
+    writer.text(data_info_id.data_id());
+    writer.text(data_info_id.group());
+    writer.text(data_info_id.instance_id());
+    writer.long(version);
+    write_register_ids(&mut writer, register_ids);
+    match value {
+        Some(value) => {
+            writer.raw(&boxes::DEFINITION);
+            writer.object(1);
+            writer.text(value);
+        }
+        None => writer.null(),
+    }
+}
+
+/// The push as a client reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceivedConfigData {
+    /// The data id.
+    pub data_id: String,
+    /// Its group.
+    pub group: String,
+    /// Its tenant.
+    pub instance_id: String,
+    /// Clients take a value only if this is higher than what they have.
+    pub version: Option<i64>,
+    /// Whom it is for.
+    pub configurator_regist_ids: Vec<String>,
+    /// The value, if there is one.
+    pub value: Option<String>,
+}
+
+impl ReceivedConfigData {
+    /// Reads the content of a frame.
+    pub fn decode(content: &[u8]) -> Result<Self, MessageError> {
+        let mut push = Self::default();
+        read_message(content, CLASS, |name, reader| {
+            match name {
+                b"dataId" => push.data_id = read_string(reader, "dataId")?.unwrap_or_default(),
+                b"group" => push.group = read_string(reader, "group")?.unwrap_or_default(),
+                b"instanceId" => {
+                    push.instance_id = read_string(reader, "instanceId")?.unwrap_or_default()
+                }
+                b"version" => push.version = reader.long()?,
+                b"configuratorRegistIds" => {
+                    push.configurator_regist_ids = read_strings(reader, "configuratorRegistIds")?;
+                }
+                b"dataBox" => push.value = reader.follow(read_value)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(push)
+    }
+}
+
+fn read_value(reader: &mut Reader<'_>) -> Result<Option<String>, MessageError> {
+    let Some(class) = reader.object()? else {
+        return Ok(None);
+    };
+    boxes::read_data(reader, class)?
+        .map(|text| text.to_str().map(|text| text.into_owned()))
+        .transpose()
+        .map_err(|_| MessageError::NotText { field: "dataBox" })
+}

@@ -1,0 +1,49 @@
+//! Success or not: the client's answer to a push, and the session's to a [`CancelAddressRequest`](super::CancelAddressRequest).
+//!
+//! Fields on the wire: `success`, `message`.
+
+use std::borrow::Cow;
+
+use super::MessageError;
+use super::fields::{read_message, read_name};
+use crate::hessian::{Writer, definition, definition_len};
+
+/// Name of the class.
+pub const CLASS: &str = "com.alipay.sofa.registry.core.model.Result";
+
+const FIELDS: &[&str] = &["success", "message"];
+pub(super) const DEFINITION: [u8; definition_len(CLASS, FIELDS)] = definition(CLASS, FIELDS);
+
+/// The Java class `Result`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushResult<'a> {
+    /// Whether it worked.
+    pub success: bool,
+    /// For logs.
+    pub message: Option<Cow<'a, str>>,
+}
+
+impl<'a> PushResult<'a> {
+    /// Reads the content of a frame.
+    pub fn decode(content: &'a [u8]) -> Result<Self, MessageError> {
+        let mut result = Self::default();
+        read_message(content, CLASS, |name, reader| {
+            match name {
+                b"success" => result.success = reader.boolean()?.unwrap_or(false),
+                b"message" => result.message = read_name(reader, "message")?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(result)
+    }
+
+    /// Appends the content as Java writes it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut writer = Writer::new(out);
+        writer.raw(&DEFINITION);
+        writer.object(0);
+        writer.boolean(self.success);
+        writer.optional_text(self.message.as_deref());
+    }
+}
