@@ -9,4 +9,7 @@ pub mod hessian;
 pub mod limits;
 pub mod machine;
 pub mod message;
+pub mod meta;
 pub mod names;
+pub mod query;
+pub mod stats;
