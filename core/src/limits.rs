@@ -35,6 +35,8 @@ pub const PARTIAL_BYTES_PER_CORE_MAX: usize = 64 << 20;
 pub const OWED_BYTES_MAX: usize = 256 << 10;
 /// Slots of a lane between two cores; each carries a batch.
 pub const LANE_SLOTS: usize = 4;
+/// Log lines that wait for a slow reader of standard error; further ones are dropped and counted.
+pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 
 const _: () = {
     assert!(RECEIVE_BYTES_PER_TURN_MAX < FRAME_BYTES_MAX);
