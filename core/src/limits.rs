@@ -37,6 +37,8 @@ pub const PARTIAL_BYTES_PER_CORE_MAX: usize = 64 << 20;
 pub const OWED_BYTES_MAX: usize = 256 << 10;
 /// Slots of a lane between two cores; each carries a batch.
 pub const LANE_SLOTS: usize = 4;
+/// Log lines that wait for a slow reader of standard error; further ones are dropped and counted.
+pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 
 /// Longest body of an HTTP request: an operator's value or a list of addresses.
 pub const HTTP_BODY_BYTES_MAX: usize = 1 << 20;
