@@ -71,9 +71,58 @@ pub const BLACKLIST_ADDRESSES_MAX: usize = 10_000;
 /// Most client addresses that are off at a time.
 pub const CLIENTS_OFF_MAX: usize = 100_000;
 
+/// How long the version of a datum without publishers is remembered.
+pub const EMPTY_DATUM_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How many of them at most; the oldest goes first.
+pub const EMPTY_DATUMS_MAX: usize = 100_000;
+/// How long a removal is remembered: longer than the longest half-open connection and the grace.
+pub const TOMBSTONE_KEPT: Duration = Duration::from_secs(300);
+/// How many removals at most; the oldest goes first.
+pub const TOMBSTONES_MAX: usize = 100_000;
+/// How long the publishers of a connection that we ended await their client.
+pub const GRACE: Duration = Duration::from_secs(15);
+
+/// Data-plane cores of one node.
+pub const CORES_MAX: usize = 256;
+/// Registrations of one connection, of all kinds.
+pub const REGISTRATIONS_PER_CONNECTION_MAX: usize = 100_000;
+/// Subscribers of one connection that get the same pushes.
+pub const SUBSCRIBERS_PER_GROUP_MAX: usize = 10_000;
+/// Services that one core knows: as a home, or because a connection of it subscribes.
+pub const SERVICES_PER_CORE_MAX: usize = 4_000_000;
+/// Bytes of published strings that one core keeps.
+pub const PUBLISHED_BYTES_PER_CORE_MAX: usize = 16 << 30;
+/// Zones in which one service has publishers.
+pub const ZONES_PER_DATUM_MAX: usize = 256;
+/// Groups handled in one slice of a fan-out, before requests have their turn again.
+pub const FANOUT_SLICE: usize = 256;
+/// How long a client may take to acknowledge a push once it is in the kernel; also its time-out field.
+pub const PUSH_TIMEOUT: Duration = Duration::from_secs(4);
+/// Pause before a failed push is sent again; doubles up to the maximum.
+pub const PUSH_RETRY_MIN: Duration = Duration::from_millis(500);
+/// Longest pause between two tries.
+pub const PUSH_RETRY_MAX: Duration = Duration::from_secs(30);
+/// A registration is answered after this time even if its owner is silent: clients give up after 1,000 ms.
+pub const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// Pause before a change that its owner did not confirm, or an interest it did not answer, is sent again.
+pub const RESEND_AFTER: Duration = Duration::from_millis(500);
+/// How long a service without subscribers is still watched: a reconnect finds it warm.
+pub const INTEREST_KEPT: Duration = Duration::from_secs(60);
+/// How often a session compares the versions it watches with their remote owners.
+pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
+/// Encoded bodies that one home core keeps for late subscribers; the oldest goes first.
+pub const BODY_CACHE_BYTES_MAX: usize = 64 << 20;
+/// The same by number.
+pub const BODY_CACHE_ENTRIES_MAX: usize = 100_000;
+/// Requests that one core may have unanswered at another.
+pub const CREDITS_PER_CORE: u32 = 4096;
+
 const _: () = {
     assert!(HTTP_HEAD_BYTES_MAX >= 8 << 10, "hyper's least buffer");
     assert!(HTTP_BODY_BYTES_MAX < PROVIDED_BYTES_MAX);
+    assert!(ANSWER_WITHIN.as_millis() < 1000);
+    assert!(PUSH_TIMEOUT.as_secs() < WRITE_STALL_MAX.as_secs());
+    assert!(TOMBSTONE_KEPT.as_secs() > IDLE_CLOSE.as_secs() + GRACE.as_secs());
     assert!(RECEIVE_BYTES_PER_TURN_MAX < FRAME_BYTES_MAX);
     assert!(FRAME_BYTES_MAX < PARTIAL_BYTES_PER_CORE_MAX);
     assert!(NAME_BYTES_MAX < FRAME_BYTES_MAX);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tables::{Seed, Table};
+
 /// Instance id of a client that names none.
 pub const DEFAULT_INSTANCE_ID: &str = "DEFAULT_INSTANCE_ID";
 /// Zone of a publisher or subscriber that names none.
@@ -17,6 +19,40 @@ pub const DEFAULT_DATA_CENTER: &str = "DefaultDataCenter";
 
 /// A shared piece of text: zone, application, client version.
 pub type Name = Arc<str>;
+
+/// One copy of each name in use: ten thousand publishers of one zone share its text.
+#[derive(Debug)]
+pub struct Interner {
+    names: Table<Name, ()>,
+    sweep_at: usize,
+}
+
+impl Interner {
+    /// How many names are kept before the first look for those nobody uses any more.
+    const FIRST_SWEEP: usize = 1024;
+
+    /// An empty one.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            names: seed.table(),
+            sweep_at: Self::FIRST_SWEEP,
+        }
+    }
+
+    /// The shared copy of this text. Names leave with their last user, at the latest when the number of names has doubled.
+    pub fn intern(&mut self, text: &str) -> Name {
+        if let Some((name, ())) = self.names.get_key_value(text) {
+            return Name::clone(name);
+        }
+        if self.names.len() >= self.sweep_at {
+            self.names.retain(|name, ()| Arc::strong_count(name) > 1);
+            self.sweep_at = (self.names.len() * 2).max(Self::FIRST_SWEEP);
+        }
+        let name = Name::from(text);
+        self.names.insert(Name::clone(&name), ());
+        name
+    }
+}
 
 /// What is published and subscribed to: data id, instance id (tenant) and group.
 ///

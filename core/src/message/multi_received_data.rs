@@ -42,7 +42,7 @@ const SEGMENT_DEFINITION: [u8; definition_len(SEGMENT_CLASS, SEGMENT_FIELDS)] =
 pub fn write_prefix<'a>(
     out: &mut Vec<u8>,
     prefix: &Prefix<'_>,
-    register_ids: impl ExactSizeIterator<Item = &'a RegisterId>,
+    register_ids: impl Iterator<Item = &'a RegisterId> + Clone,
 ) {
     let mut writer = Writer::new(out);
     writer.raw(&DEFINITION);

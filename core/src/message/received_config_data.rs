@@ -23,13 +23,12 @@ const FIELDS: &[&str] = &[
 ];
 const DEFINITION: [u8; definition_len(CLASS, FIELDS)] = definition(CLASS, FIELDS);
 
-/// Appends the content: the value of a configuration, or that there is none.
-pub fn encode<'a>(
+/// Appends everything in front of the box.
+pub fn write_prefix<'a>(
     out: &mut Vec<u8>,
     data_info_id: &DataInfoId,
     version: i64,
-    register_ids: impl ExactSizeIterator<Item = &'a RegisterId>,
-    value: Option<&str>,
+    register_ids: impl Iterator<Item = &'a RegisterId> + Clone,
 ) {
     let mut writer = Writer::new(out);
     writer.raw(&DEFINITION);
@@ -39,6 +38,12 @@ pub fn encode<'a>(
     writer.text(data_info_id.instance_id());
     writer.long(version);
     write_register_ids(&mut writer, register_ids);
+}
+
+/// The box, which all configurators of the value share: null when there is none.
+pub fn encode_body(value: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = Writer::new(&mut out);
     match value {
         Some(value) => {
             writer.raw(&boxes::DEFINITION);
@@ -47,6 +52,7 @@ pub fn encode<'a>(
         }
         None => writer.null(),
     }
+    out
 }
 
 /// The push as a client reads it.

@@ -47,7 +47,7 @@ pub struct Prefix<'a> {
 pub fn write_prefix<'a>(
     out: &mut Vec<u8>,
     prefix: &Prefix<'_>,
-    register_ids: impl ExactSizeIterator<Item = &'a RegisterId>,
+    register_ids: impl Iterator<Item = &'a RegisterId> + Clone,
 ) {
     let mut writer = Writer::new(out);
     writer.raw(&DEFINITION);
@@ -64,9 +64,9 @@ pub fn write_prefix<'a>(
 
 pub(super) fn write_register_ids<'a>(
     writer: &mut Writer<'_>,
-    register_ids: impl ExactSizeIterator<Item = &'a RegisterId>,
+    register_ids: impl Iterator<Item = &'a RegisterId> + Clone,
 ) {
-    writer.list(register_ids.len());
+    writer.list(register_ids.clone().count());
     register_ids.for_each(|id| id.with_text(|id| writer.text(id)));
     writer.end();
 }
