@@ -4,6 +4,7 @@
 //! moved. A removal leaves a tombstone, so that a late or repeated older registration cannot revive what is gone.
 
 pub mod datum;
+mod questions;
 mod tombstones;
 
 use std::collections::VecDeque;
@@ -55,6 +56,7 @@ pub struct Data {
     tombstones: Tombstones,
     /// Empty datums and when they may be forgotten; constant time-out, so in order.
     empty: VecDeque<(Instant, DataInfoId)>,
+    stored_publishers: usize,
     stats: Stats,
 }
 
@@ -67,18 +69,9 @@ impl Data {
             changed: VecDeque::new(),
             tombstones: Tombstones::new(seed),
             empty: VecDeque::new(),
+            stored_publishers: 0,
             stats: Stats::default(),
         }
-    }
-
-    /// The counters of this shard.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    /// How many datums it holds, empty ones included.
-    pub fn datum_count(&self) -> usize {
-        self.datums.len()
     }
 
     /// One datum.
@@ -86,29 +79,37 @@ impl Data {
         self.datums.get(data_info_id)
     }
 
-    /// All dataInfoIds of this shard, in their own order.
-    pub fn data_info_ids(&self) -> Vec<DataInfoId> {
-        let mut ids: Vec<_> = self.datums.keys().cloned().collect();
-        ids.sort_unstable();
-        ids
-    }
-
     fn on_put(&mut self, now: Now, data_info_id: DataInfoId, publisher: Arc<Publisher>) {
         let register_id = &publisher.register_id;
-        if self.tombstones.forbids(&data_info_id, register_id, publisher.order) {
+        if self
+            .tombstones
+            .forbids(&data_info_id, register_id, publisher.order)
+        {
             self.stats.registrations_stale += 1;
             return;
         }
         let datum = self.datums.entry(data_info_id.clone()).or_default();
-        match datum.put(publisher) {
+        let before = datum.publishers().len();
+        let put = datum.put(publisher);
+        self.stored_publishers += datum.publishers().len() - before;
+        match put {
             datum::Put::Shown => self.mark_changed(now, data_info_id),
             datum::Put::HolderMoved => {}
             datum::Put::Outdated => self.stats.registrations_stale += 1,
         }
     }
 
-    fn on_remove(&mut self, now: Now, data_info_id: DataInfoId, register_id: RegisterId, cause: Removal) {
-        let held = self.datums.get(&data_info_id).and_then(|datum| datum.find(&register_id));
+    fn on_remove(
+        &mut self,
+        now: Now,
+        data_info_id: DataInfoId,
+        register_id: RegisterId,
+        cause: Removal,
+    ) {
+        let held = self
+            .datums
+            .get(&data_info_id)
+            .and_then(|datum| datum.find(&register_id));
         match cause {
             Removal::Unregistered(order) => {
                 if held.is_some_and(|held| held.order > order) {
@@ -116,18 +117,23 @@ impl Data {
                     return;
                 }
                 let tombstone = held.map_or(order, |held| held.order.max(order));
-                self.tombstones.bury(now.monotonic, &data_info_id, &register_id, tombstone);
+                self.tombstones
+                    .bury(now.monotonic, &data_info_id, &register_id, tombstone);
                 self.take_out(now, data_info_id, &register_id);
             }
             Removal::Closed { holder, successor } => {
-                let Some(order) = held.filter(|held| held.holder == holder).map(|held| held.order) else {
+                let Some(order) = held
+                    .filter(|held| held.holder == holder)
+                    .map(|held| held.order)
+                else {
                     self.stats.dropped_stale_message += 1;
                     return;
                 };
                 match successor {
                     Some(successor) => self.replace(now, data_info_id, successor),
                     None => {
-                        self.tombstones.bury(now.monotonic, &data_info_id, &register_id, order);
+                        self.tombstones
+                            .bury(now.monotonic, &data_info_id, &register_id, order);
                         self.take_out(now, data_info_id, &register_id);
                     }
                 }
@@ -150,6 +156,7 @@ impl Data {
         if !datum.remove(register_id) {
             return;
         }
+        self.stored_publishers -= 1;
         if datum.publishers().is_empty() {
             let until = now.monotonic + limits::EMPTY_DATUM_KEPT;
             self.empty.push_back((until, data_info_id.clone()));
@@ -160,13 +167,22 @@ impl Data {
     fn mark_changed(&mut self, now: Now, data_info_id: DataInfoId) {
         let version = self.versions.next(now);
         self.stats.datum_versions += 1;
-        let datum = self.datums.get_mut(&data_info_id).expect("the caller has just changed it");
+        let datum = self
+            .datums
+            .get_mut(&data_info_id)
+            .expect("the caller has just changed it");
         if datum.advance(version) {
             self.changed.push_back(data_info_id);
         }
     }
 
-    fn on_interest(&mut self, session: Member, data_info_id: DataInfoId, have: DatumVersion, out: &mut Vec<Effect>) {
+    fn on_interest(
+        &mut self,
+        session: Member,
+        data_info_id: DataInfoId,
+        have: DatumVersion,
+        out: &mut Vec<Effect>,
+    ) {
         if have > self.versions.highest() {
             // The session saw a former life of this shard: what is given from here on must be above it.
             self.versions.raise(have);
@@ -191,7 +207,10 @@ impl Data {
 
     fn notify(&mut self, out: &mut Vec<Effect>) {
         while let Some(data_info_id) = self.changed.pop_front() {
-            let datum = self.datums.get_mut(&data_info_id).expect("a changed datum stays until it was told");
+            let datum = self
+                .datums
+                .get_mut(&data_info_id)
+                .expect("a changed datum stays until it was told");
             datum.notify(&data_info_id, out);
         }
     }
@@ -201,7 +220,11 @@ impl Data {
             if *until > now && self.empty.len() <= limits::EMPTY_DATUMS_MAX {
                 return;
             }
-            if self.datums.get(data_info_id).is_some_and(Datum::is_forgettable) {
+            if self
+                .datums
+                .get(data_info_id)
+                .is_some_and(Datum::is_forgettable)
+            {
                 self.datums.remove(data_info_id);
             }
             self.empty.pop_front();
@@ -239,7 +262,9 @@ impl Machine for Data {
                 self.on_remove(now, data_info_id, register_id, cause);
                 done(token);
             }
-            ToData::Interest { data_info_id, have } => self.on_interest(session, data_info_id, have, out),
+            ToData::Interest { data_info_id, have } => {
+                self.on_interest(session, data_info_id, have, out)
+            }
             ToData::NoInterest { data_info_id } => self.on_no_interest(session, &data_info_id),
         }
     }
@@ -249,7 +274,10 @@ impl Machine for Data {
             return Some(Instant::default());
         }
         let empty = self.empty.front().map(|&(until, _)| until);
-        [empty, self.tombstones.next_timeout()].into_iter().flatten().min()
+        [empty, self.tombstones.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {

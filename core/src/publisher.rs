@@ -90,8 +90,15 @@ impl Publishers {
 
     /// Takes the one with this id out; a zone leaves with its last publisher.
     pub fn remove(&mut self, register_id: &RegisterId) -> Option<Arc<Publisher>> {
-        let removed = self.zones.values_mut().find_map(|zone| zone.remove(register_id))?;
-        if self.zones.get(&removed.zone).is_some_and(BTreeMap::is_empty) {
+        let removed = self
+            .zones
+            .values_mut()
+            .find_map(|zone| zone.remove(register_id))?;
+        if self
+            .zones
+            .get(&removed.zone)
+            .is_some_and(BTreeMap::is_empty)
+        {
             self.zones.remove(&removed.zone);
         }
         Some(removed)
@@ -118,7 +125,9 @@ impl Publishers {
     }
 
     /// Each zone with its publishers.
-    pub fn zones(&self) -> impl Iterator<Item = (&Name, &BTreeMap<RegisterId, Arc<Publisher>>)> + Clone {
+    pub fn zones(
+        &self,
+    ) -> impl Iterator<Item = (&Name, &BTreeMap<RegisterId, Arc<Publisher>>)> + Clone {
         self.zones.iter()
     }
 

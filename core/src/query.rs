@@ -3,12 +3,17 @@
 //! HTTP owns nothing of the registry. It sends a question to one core or to all and adds up the answers, which come in
 //! slices, so that a question about everything never keeps a core from its clients for long.
 
+mod page;
+
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::{DataInfoId, Name, RegisterId, Scope};
+use crate::publisher::Publisher;
 use crate::stats::Stats;
+
+pub(crate) use page::page;
 
 /// A question to a core. Each core answers for what it holds itself; the asker adds up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +138,14 @@ impl<T> Slice<T> {
     pub fn last(rows: Vec<T>) -> Self {
         Self { rows, next: None }
     }
+
+    /// The same slice with other rows.
+    pub fn map<U>(self, row: impl FnMut(T) -> U) -> Slice<U> {
+        Slice {
+            rows: self.rows.into_iter().map(row).collect(),
+            next: self.next,
+        }
+    }
 }
 
 /// What a core says. Which variant belongs to which question is said there.
@@ -217,6 +230,29 @@ pub struct PublisherRow {
     pub registration: RegistrationRow,
     /// What it publishes. Lone surrogates appear as replacement characters here.
     pub boxes: Vec<String>,
+}
+
+impl PublisherRow {
+    /// The row of a publisher, registered or stored.
+    pub(crate) fn of(data_info_id: &DataInfoId, publisher: &Publisher) -> Self {
+        let texts = publisher.boxes.texts().flatten();
+        Self {
+            registration: RegistrationRow {
+                data_info_id: data_info_id.clone(),
+                regist_id: publisher.register_id.clone(),
+                zone: Some(Name::clone(&publisher.zone)),
+                app: Some(Name::clone(&publisher.app)).filter(|app| !app.is_empty()),
+                process_id: None,
+                address: publisher.address,
+                version: publisher.order.version,
+                client_ms: publisher.order.timestamp,
+                registered_ms: i64::try_from(publisher.registered_ms).unwrap_or(i64::MAX),
+            },
+            boxes: texts
+                .map(|text| text.to_string_lossy().into_owned())
+                .collect(),
+        }
+    }
 }
 
 /// A subscriber.

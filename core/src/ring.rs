@@ -65,7 +65,9 @@ impl HashRing {
 
     fn place(&self, data_info_id: &DataInfoId) -> usize {
         let hash = data_info_id.ring_hash();
-        self.points.partition_point(|&(position, _)| position < hash) % self.points.len()
+        self.points
+            .partition_point(|&(position, _)| position < hash)
+            % self.points.len()
     }
 }
 
@@ -95,11 +97,15 @@ mod tests {
 
     #[test]
     fn a_member_that_leaves_moves_only_what_it_owned() {
-        let both = HashRing::new([NodeId(1), NodeId(2)].map(|node| Member { node, core: CoreId(0) }));
+        let both = HashRing::new([NodeId(1), NodeId(2)].map(|node| Member {
+            node,
+            core: CoreId(0),
+        }));
         let one = HashRing::of_node(NodeId(1), 1);
 
-        let moved = services(1_000)
-            .filter(|service| both.owner(service).node == NodeId(1) && one.owner(service) != both.owner(service));
+        let moved = services(1_000).filter(|service| {
+            both.owner(service).node == NodeId(1) && one.owner(service) != both.owner(service)
+        });
 
         assert_eq!(moved.count(), 0);
     }
@@ -134,7 +140,11 @@ mod tests {
 
             assert_eq!(owners.len(), 3);
             assert_eq!(owners[0], ring.owner(&service));
-            assert!(owners[0].node != owners[1].node && owners[1].node != owners[2].node && owners[0].node != owners[2].node);
+            assert!(
+                owners[0].node != owners[1].node
+                    && owners[1].node != owners[2].node
+                    && owners[0].node != owners[2].node
+            );
         }
     }
 }

@@ -16,6 +16,8 @@ pub mod request;
 
 // The machine's two parts.
 mod home;
+mod operator;
+pub mod questions;
 mod socket;
 
 use std::collections::VecDeque;
@@ -24,7 +26,9 @@ use std::net::SocketAddr;
 use crate::exchange::{ToData, ToSession};
 use crate::limits;
 use crate::machine::{Instant, Machine, Now};
+use crate::meta::{MetaCommand, MetaState};
 use crate::names::{ConnectId, CoreId, DataInfoId, Member, Name, Scope};
+use crate::query::Order;
 use crate::ring::HashRing;
 use crate::stats::Stats;
 use crate::tables::Seed;
@@ -116,6 +120,10 @@ pub enum Event {
         /// Whether it is full.
         full: bool,
     },
+    /// The operators' data changes.
+    Meta(MetaCommand),
+    /// An operator wants something done once.
+    Order(Order),
     /// The node is stopping: what clients lose from here on is not removed.
     Draining,
 }
@@ -141,6 +149,8 @@ pub enum Effect {
     },
     /// Offer this connection's waiting request again: there is credit now.
     Resume(ConnectId),
+    /// Close this connection, on an operator's word.
+    Close(ConnectId),
     /// Say something to another core of this node.
     ToCore {
         /// To which.
@@ -179,6 +189,7 @@ pub struct Session {
     pushes: Pushes,
     registrations: Registrations,
     interests: Interests,
+    meta: MetaState,
     /// Requests that may still be sent to each home core before it must answer some.
     credits: Vec<u32>,
     /// Connections whose next request waits for credit, by home core.
@@ -204,6 +215,7 @@ impl Session {
             pushes: Pushes::new(seed),
             registrations: Registrations::new(seed),
             interests: Interests::new(seed),
+            meta: MetaState::default(),
             credits: vec![limits::CREDITS_PER_CORE; cores],
             parked: vec![VecDeque::new(); cores],
             credit_owed: vec![0; cores],
@@ -215,11 +227,6 @@ impl Session {
             interest_needs: Vec::new(),
             place,
         }
-    }
-
-    /// The counters of this core.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
     }
 
     /// The core of this node that keeps everything about a service.
@@ -240,7 +247,12 @@ impl Session {
     }
 
     /// Appends the own bytes of a push and says what has to be sent after them. Nothing if it went meanwhile.
-    pub fn write_push(&mut self, connect_id: ConnectId, request_id: u32, out: &mut Vec<u8>) -> Option<Written> {
+    pub fn write_push(
+        &mut self,
+        connect_id: ConnectId,
+        request_id: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<Written> {
         let connection = self.connections.place(connect_id)?;
         let protocol = self.connections.at(connection).speaks?.protocol;
         self.pushes.write(connection, protocol, request_id, out)
@@ -249,7 +261,8 @@ impl Session {
     /// The connection has no room for this push: it stays due until `Event::Writable`.
     pub fn no_room(&mut self, connect_id: ConnectId, request_id: u32) {
         if let Some(connection) = self.connections.place(connect_id) {
-            self.pushes.on_no_room(&mut self.connections, connection, request_id);
+            self.pushes
+                .on_no_room(&mut self.connections, connection, request_id);
         }
     }
 
@@ -263,7 +276,10 @@ impl Session {
                 declared,
                 boxes: Some(boxes),
             } => self.on_publish(now, connection, asked, declared, boxes, out),
-            Request::Publisher { declared, boxes: None } => self.on_unpublish(now, connection, asked, declared, out),
+            Request::Publisher {
+                declared,
+                boxes: None,
+            } => self.on_unpublish(now, connection, asked, declared, out),
             Request::Subscriber {
                 declared,
                 scope,
@@ -276,9 +292,20 @@ impl Session {
                 let seat = Seat::new(connection, &declared, slice, scope);
                 self.on_subscription(now, asked, Kind::Subscriber, seat, declared, registers, out);
             }
-            Request::Configurator { declared, registers } => {
+            Request::Configurator {
+                declared,
+                registers,
+            } => {
                 let seat = Seat::new(connection, &declared, Slice::Config, Scope::DataCenter);
-                self.on_subscription(now, asked, Kind::Configurator, seat, declared, registers, out);
+                self.on_subscription(
+                    now,
+                    asked,
+                    Kind::Configurator,
+                    seat,
+                    declared,
+                    registers,
+                    out,
+                );
             }
             Request::SyncConfig => answer(asked, Answer::SyncConfig, out),
             Request::CancelAddresses(addresses) => self.on_cancel(now, asked, &addresses, out),
@@ -311,24 +338,44 @@ impl Machine for Session {
                 stamp,
                 peer,
                 local,
-            } => self.connections.open(connect_id, stamp, peer, local),
+            } => {
+                self.stats.connections_opened += 1;
+                self.connections
+                    .open(now.wall_ms, connect_id, stamp, peer, local);
+            }
             Event::Asked {
                 connect_id,
                 reply_to,
                 request,
-            } => self.on_asked(now, Asked { connect_id, reply_to }, request, out),
+            } => self.on_asked(
+                now,
+                Asked {
+                    connect_id,
+                    reply_to,
+                },
+                request,
+                out,
+            ),
             Event::Acknowledged {
                 connect_id,
                 request_id,
                 delivered,
             } => self.on_acknowledged(now, connect_id, request_id, delivered),
-            Event::Sent { connect_id, request_id } => self.on_sent(now, connect_id, request_id),
+            Event::Sent {
+                connect_id,
+                request_id,
+            } => self.on_sent(now, connect_id, request_id),
             Event::Writable(connect_id) => self.on_writable(connect_id),
-            Event::Closed { connect_id, ended_by } => self.on_closed(now, connect_id, ended_by, out),
+            Event::Closed {
+                connect_id,
+                ended_by,
+            } => self.on_closed(now, connect_id, ended_by, out),
             Event::FromCore { core, message } => self.on_lane(now, core, message, out),
             Event::FromData(message) => self.on_data(now, message, out),
             Event::Congested { core, full: true } => self.interests.on_congested(core),
             Event::Congested { core, full: false } => self.interests.on_uncongested(core),
+            Event::Meta(command) => self.on_meta(now, command, out),
+            Event::Order(order) => self.on_order(now, order, out),
             Event::Draining => self.draining = true,
         }
     }
@@ -345,12 +392,18 @@ impl Machine for Session {
 
     fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.compare_with_remote_owners(now);
-        self.registrations.handle_timeout(now, &mut self.registration_needs);
+        self.registrations
+            .handle_timeout(now, &mut self.registration_needs);
         self.perform_registration_needs(now, out);
-        self.interests.handle_timeout(now, &mut self.stats, &mut self.interest_needs);
+        self.interests
+            .handle_timeout(now, &mut self.stats, &mut self.interest_needs);
         self.perform_interest_needs(now, out);
-        self.pushes
-            .handle_timeout(now, &mut self.connections, &mut self.stats, &mut self.push_needs);
+        self.pushes.handle_timeout(
+            now,
+            &mut self.connections,
+            &mut self.stats,
+            &mut self.push_needs,
+        );
         self.perform_push_needs(now, out);
         self.return_credit(out);
     }

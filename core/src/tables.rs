@@ -16,6 +16,11 @@ impl Seed {
     /// An empty table.
     pub fn table<K, V>(self) -> Table<K, V> {
         let Self(seed) = self;
-        Table::with_hasher(RandomState::with_seeds(seed, !seed, seed.rotate_left(21), seed.rotate_left(42)))
+        Table::with_hasher(RandomState::with_seeds(
+            seed,
+            !seed,
+            seed.rotate_left(21),
+            seed.rotate_left(42),
+        ))
     }
 }

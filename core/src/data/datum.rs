@@ -118,10 +118,17 @@ impl Datum {
 
     /// What a session that holds version `have` must hear. A change that is waiting for its notice is in the answer, and
     /// the notice that follows starts below it: the session drops what it already has.
-    pub(super) fn answer_interest(&self, data_info_id: DataInfoId, have: DatumVersion) -> ToSession {
+    pub(super) fn answer_interest(
+        &self,
+        data_info_id: DataInfoId,
+        have: DatumVersion,
+    ) -> ToSession {
         let version = self.version;
         if have == version && version != DatumVersion::NOTHING_KNOWN {
-            return ToSession::Unchanged { data_info_id, version };
+            return ToSession::Unchanged {
+                data_info_id,
+                version,
+            };
         }
         ToSession::Snapshot {
             data_info_id,

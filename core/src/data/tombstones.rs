@@ -26,7 +26,13 @@ impl Tombstones {
     }
 
     /// Remembers that what had `order` or less is gone.
-    pub(super) fn bury(&mut self, now: Instant, data_info_id: &DataInfoId, register_id: &RegisterId, order: Order) {
+    pub(super) fn bury(
+        &mut self,
+        now: Instant,
+        data_info_id: &DataInfoId,
+        register_id: &RegisterId,
+        order: Order,
+    ) {
         let grave = (data_info_id.clone(), register_id.clone());
         let until = now + limits::TOMBSTONE_KEPT;
         let (newest, kept) = self.buried.entry(grave.clone()).or_insert((order, until));
@@ -39,12 +45,19 @@ impl Tombstones {
     }
 
     /// Whether a registration of this order is what was removed, or older.
-    pub(super) fn forbids(&self, data_info_id: &DataInfoId, register_id: &RegisterId, order: Order) -> bool {
+    pub(super) fn forbids(
+        &self,
+        data_info_id: &DataInfoId,
+        register_id: &RegisterId,
+        order: Order,
+    ) -> bool {
         if self.buried.is_empty() {
             return false;
         }
         let grave = (data_info_id.clone(), register_id.clone());
-        self.buried.get(&grave).is_some_and(|(newest, _)| order <= *newest)
+        self.buried
+            .get(&grave)
+            .is_some_and(|(newest, _)| order <= *newest)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -62,7 +75,11 @@ impl Tombstones {
             return;
         };
         // Buried again meanwhile: the later entry forgets it.
-        if self.buried.get(&grave).is_some_and(|&(_, kept)| kept == until) {
+        if self
+            .buried
+            .get(&grave)
+            .is_some_and(|&(_, kept)| kept == until)
+        {
             self.buried.remove(&grave);
         }
     }

@@ -5,7 +5,9 @@ use std::fmt;
 
 use crate::bolt::{self, Head, Protocol, Status};
 use crate::limits;
-use crate::message::{PushResult, RegisterResponse, register_response, result, sync_config_response};
+use crate::message::{
+    PushResult, RegisterResponse, register_response, result, sync_config_response,
+};
 use crate::names::{DEFAULT_DATA_CENTER, RegisterId};
 use crate::stats::Stats;
 
@@ -98,9 +100,15 @@ impl fmt::Display for Refusal {
         match self {
             Self::Missing(field) => write!(f, "{field} is missing"),
             Self::NameTooLong { field, bytes } => {
-                write!(f, "{field} has {bytes} bytes: limit is {}", limits::NAME_BYTES_MAX)
+                write!(
+                    f,
+                    "{field} has {bytes} bytes: limit is {}",
+                    limits::NAME_BYTES_MAX
+                )
             }
-            Self::UnknownEventType(text) => write!(f, "event type {text:?} is neither REGISTER nor UNREGISTER"),
+            Self::UnknownEventType(text) => {
+                write!(f, "event type {text:?} is neither REGISTER nor UNREGISTER")
+            }
             Self::TooManyRegistrations => write!(
                 f,
                 "this connection has {} registrations, which is the limit",
@@ -158,6 +166,15 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// A registration was taken.
+    pub(super) fn registered(kind: Kind, register_id: RegisterId, version: i64) -> Self {
+        Self::Registered {
+            kind,
+            register_id,
+            version,
+        }
+    }
+
     /// Appends the whole frame to `out`; nothing if nobody waits for it.
     pub fn encode(&self, reply_to: ReplyTo, out: &mut Vec<u8>) {
         if reply_to.one_way {
@@ -176,7 +193,9 @@ impl Answer {
                     refused: false,
                     message: Some(Cow::Borrowed(kind.success())),
                 };
-                write(reply_to, register_response::CLASS, out, |out| response.encode(out));
+                write(reply_to, register_response::CLASS, out, |out| {
+                    response.encode(out)
+                });
             }),
             Self::Refused { kind, refusal } => {
                 let message = format!("{} register failed! {refusal}", kind.word());
@@ -187,7 +206,9 @@ impl Answer {
                     refused: false,
                     message: Some(Cow::Owned(message)),
                 };
-                write(reply_to, register_response::CLASS, out, |out| response.encode(out));
+                write(reply_to, register_response::CLASS, out, |out| {
+                    response.encode(out)
+                });
             }
             Self::SyncConfig => write(reply_to, sync_config_response::CLASS, out, |out| {
                 sync_config_response::write_success(out, DEFAULT_DATA_CENTER);
@@ -198,7 +219,12 @@ impl Answer {
     }
 }
 
-fn write_result(reply_to: ReplyTo, success: bool, message: Option<&'static str>, out: &mut Vec<u8>) {
+fn write_result(
+    reply_to: ReplyTo,
+    success: bool,
+    message: Option<&'static str>,
+    out: &mut Vec<u8>,
+) {
     let message = message.map(Cow::Borrowed);
     let response = PushResult { success, message };
     write(reply_to, result::CLASS, out, |out| response.encode(out));

@@ -36,6 +36,10 @@ pub struct Connection {
     homes: CoreSet,
     /// Subscribers and configurators it has.
     pub(super) subscriptions: usize,
+    /// Publishers it declared and did not take back, as the home cores told.
+    pub(super) publishers: usize,
+    /// When it was accepted, in milliseconds since 1970.
+    pub(super) opened_ms: u64,
 }
 
 impl Connection {
@@ -47,8 +51,9 @@ impl Connection {
         self.homes.insert(home);
     }
 
-    pub(super) fn homes(&self) -> impl Iterator<Item = CoreId> {
-        self.homes.iter()
+    /// The home cores that were told something, which is forgotten.
+    pub(super) fn take_homes(&mut self) -> impl Iterator<Item = CoreId> + use<> {
+        std::mem::take(&mut self.homes).iter()
     }
 }
 
@@ -77,7 +82,14 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn open(&mut self, connect_id: ConnectId, stamp: u64, peer: SocketAddr, local: SocketAddr) {
+    pub(super) fn open(
+        &mut self,
+        now_ms: u64,
+        connect_id: ConnectId,
+        stamp: u64,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) {
         let place = self.places.insert(Connection {
             connect_id,
             stamp,
@@ -91,6 +103,8 @@ impl Connections {
             ack_check_due: false,
             homes: CoreSet::default(),
             subscriptions: 0,
+            publishers: 0,
+            opened_ms: now_ms,
         });
         let slot = connect_id.slot as usize;
         if slot >= self.by_slot.len() {
@@ -101,20 +115,20 @@ impl Connections {
 
     /// The place of this very connection, not of one that had its slot before or has it now.
     pub(super) fn place(&self, connect_id: ConnectId) -> Option<u32> {
-        let place = self.by_slot.get(connect_id.slot as usize).copied().flatten()?;
+        let place = self
+            .by_slot
+            .get(connect_id.slot as usize)
+            .copied()
+            .flatten()?;
         (self.places[place as usize].connect_id == connect_id).then_some(place)
-    }
-
-    pub(super) fn find(&self, connect_id: ConnectId) -> Option<&Connection> {
-        self.place(connect_id).map(|place| &self.places[place as usize])
     }
 
     pub(super) fn at(&mut self, place: u32) -> &mut Connection {
         &mut self.places[place as usize]
     }
 
-    pub(super) fn try_at(&mut self, place: u32) -> Option<&mut Connection> {
-        self.places.get_mut(place as usize)
+    pub(super) fn peek(&self, place: u32) -> &Connection {
+        &self.places[place as usize]
     }
 
     pub(super) fn close(&mut self, connect_id: ConnectId) -> Option<Connection> {
@@ -125,6 +139,12 @@ impl Connections {
 
     pub(super) fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Each with its place, from this one on.
+    pub(super) fn iter_from(&self, start: u64) -> impl Iterator<Item = (u64, &Connection)> {
+        let places = usize::try_from(start).unwrap_or(usize::MAX)..self.places.capacity();
+        places.filter_map(|place| Some((place as u64, self.places.get(place)?)))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {

@@ -5,12 +5,18 @@ use crate::limits;
 use crate::machine::Now;
 use crate::names::{CoreId, DataInfoId};
 
-use super::lane::{Lane, ToHome, ToSocket};
+use super::lane::{Lane, Tally, ToHome, ToSocket};
 use super::registrations::Waiting;
 use super::{Effect, Session, interests, registrations};
 
 impl Session {
-    pub(super) fn on_home(&mut self, now: Now, core: CoreId, message: ToHome, out: &mut Vec<Effect>) {
+    pub(super) fn on_home(
+        &mut self,
+        now: Now,
+        core: CoreId,
+        message: ToHome,
+        out: &mut Vec<Effect>,
+    ) {
         match message {
             ToHome::Register {
                 asked,
@@ -21,10 +27,16 @@ impl Session {
                     asked,
                     register_id: publisher.register_id.clone(),
                     version: publisher.order.version,
+                    tally: Tally::Same,
                 };
                 let needs = &mut self.registration_needs;
-                self.registrations
-                    .register(waiting, data_info_id, publisher, &mut self.stats, needs);
+                self.registrations.register(
+                    waiting,
+                    data_info_id,
+                    publisher,
+                    &mut self.stats,
+                    needs,
+                );
                 self.perform_registration_needs(now, out);
             }
             ToHome::Unregister {
@@ -37,25 +49,41 @@ impl Session {
                     asked,
                     register_id: register_id.clone(),
                     version: order.version,
+                    tally: Tally::Same,
                 };
                 let needs = &mut self.registration_needs;
                 self.registrations
                     .unregister(waiting, data_info_id, register_id, order, needs);
                 self.perform_registration_needs(now, out);
             }
-            ToHome::Watch { data_info_id, slice } => {
+            ToHome::Watch {
+                data_info_id,
+                slice,
+            } => {
                 self.credit_owed[core.index()] += 1;
                 let needs = &mut self.interest_needs;
-                self.interests.watch(now.monotonic, core, data_info_id, slice, needs);
+                self.interests
+                    .watch(now.monotonic, core, data_info_id, slice, needs);
                 self.perform_interest_needs(now, out);
             }
-            ToHome::Unwatch { data_info_id, slice } => {
-                self.interests.unwatch(now.monotonic, core, data_info_id, slice);
+            ToHome::Unwatch {
+                data_info_id,
+                slice,
+            } => {
+                self.interests
+                    .unwatch(now.monotonic, core, data_info_id, slice);
             }
-            ToHome::BodyWanted { data_info_id, slice } => self.interests.body_wanted(core, data_info_id, slice),
-            ToHome::Closed { connect_id, ended_by } => {
+            ToHome::BodyWanted {
+                data_info_id,
+                slice,
+            } => self.interests.body_wanted(core, data_info_id, slice),
+            ToHome::Closed {
+                connect_id,
+                ended_by,
+            } => {
                 let needs = &mut self.registration_needs;
-                self.registrations.on_closed(now.monotonic, connect_id, ended_by, needs);
+                self.registrations
+                    .on_closed(now.monotonic, connect_id, ended_by, needs);
                 self.perform_registration_needs(now, out);
             }
         }
@@ -64,7 +92,8 @@ impl Session {
     pub(super) fn on_data(&mut self, now: Now, message: ToSession, out: &mut Vec<Effect>) {
         match message {
             ToSession::Done { token } => {
-                self.registrations.on_done(token, &mut self.registration_needs);
+                self.registrations
+                    .on_done(token, &mut self.registration_needs);
                 self.perform_registration_needs(now, out);
             }
             ToSession::Notice {
@@ -82,7 +111,9 @@ impl Session {
                 data_info_id,
                 version,
                 publishers,
-            } => self.interests.on_snapshot(data_info_id, version, publishers),
+            } => self
+                .interests
+                .on_snapshot(data_info_id, version, publishers),
             ToSession::Unchanged { data_info_id, .. } => self.interests.on_unchanged(&data_info_id),
         }
     }
@@ -94,25 +125,31 @@ impl Session {
         if !ring.has_other_nodes(me) {
             return;
         }
-        let due = *self.compare_at.get_or_insert(now.monotonic + limits::COMPARE_EVERY);
+        let due = *self
+            .compare_at
+            .get_or_insert(now.monotonic + limits::COMPARE_EVERY);
         if due > now.monotonic {
             return;
         }
         self.compare_at = Some(now.monotonic + limits::COMPARE_EVERY);
         let is_remote = |id: &DataInfoId| ring.owner(id).node != me;
-        self.interests.compare(now.monotonic, is_remote, &mut self.interest_needs);
+        self.interests
+            .compare(now.monotonic, is_remote, &mut self.interest_needs);
     }
 
     pub(super) fn perform_registration_needs(&mut self, now: Now, out: &mut Vec<Effect>) {
         let mut needs = std::mem::take(&mut self.registration_needs);
         for need in needs.drain(..) {
             match need {
-                registrations::Need::Tell(data_info_id, message) => self.tell_owner(&data_info_id, message, out),
+                registrations::Need::Tell(data_info_id, message) => {
+                    self.tell_owner(&data_info_id, message, out)
+                }
                 registrations::Need::Answer { waiting, outcome } => {
                     let Waiting {
                         asked,
                         register_id,
                         version,
+                        ..
                     } = waiting;
                     let registered = ToSocket::Registered {
                         asked,
@@ -131,7 +168,9 @@ impl Session {
         let mut needs = std::mem::take(&mut self.interest_needs);
         for need in needs.drain(..) {
             match need {
-                interests::Need::Tell(data_info_id, message) => self.tell_owner(&data_info_id, message, out),
+                interests::Need::Tell(data_info_id, message) => {
+                    self.tell_owner(&data_info_id, message, out)
+                }
                 interests::Need::Body {
                     core,
                     data_info_id,
@@ -164,7 +203,13 @@ impl Session {
         }
     }
 
-    pub(super) fn tell_socket(&mut self, now: Now, core: CoreId, message: ToSocket, out: &mut Vec<Effect>) {
+    pub(super) fn tell_socket(
+        &mut self,
+        now: Now,
+        core: CoreId,
+        message: ToSocket,
+        out: &mut Vec<Effect>,
+    ) {
         if core == self.place.me.core {
             self.on_socket(now, core, message, out);
         } else {

@@ -96,21 +96,30 @@ impl Interests {
         }
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.watched.len()
-    }
-
-    /// The version this session holds of a service, if it watches it.
-    pub(super) fn version(&self, data_info_id: &DataInfoId) -> Option<DatumVersion> {
-        let view = self.watched.get(data_info_id)?.view.as_ref()?;
-        Some(view.version)
+    /// The services watched here, in no order.
+    pub(super) fn services(&self) -> impl Iterator<Item = &DataInfoId> {
+        self.watched.keys()
     }
 
     /// A core has subscribers of this part.
-    pub(super) fn watch(&mut self, now: Instant, core: CoreId, data_info_id: DataInfoId, slice: Slice, needs: &mut Vec<Need>) {
+    pub(super) fn watch(
+        &mut self,
+        now: Instant,
+        core: CoreId,
+        data_info_id: DataInfoId,
+        slice: Slice,
+        needs: &mut Vec<Need>,
+    ) {
         let is_unknown = !self.watched.contains_key(&data_info_id);
-        let watched = self.watched.entry(data_info_id.clone()).or_insert_with(Watched::new);
-        watched.interested.entry(slice.clone()).or_default().insert(core);
+        let watched = self
+            .watched
+            .entry(data_info_id.clone())
+            .or_insert_with(Watched::new);
+        watched
+            .interested
+            .entry(slice.clone())
+            .or_default()
+            .insert(core);
         watched.idle_since = None;
         watched.asking.insert((slice, core));
         if is_unknown {
@@ -132,7 +141,13 @@ impl Interests {
     }
 
     /// A core's last subscriber of this part left.
-    pub(super) fn unwatch(&mut self, now: Instant, core: CoreId, data_info_id: DataInfoId, slice: Slice) {
+    pub(super) fn unwatch(
+        &mut self,
+        now: Instant,
+        core: CoreId,
+        data_info_id: DataInfoId,
+        slice: Slice,
+    ) {
         let Some(watched) = self.watched.get_mut(&data_info_id) else {
             return;
         };
@@ -146,7 +161,8 @@ impl Interests {
         watched.asking.remove(&(slice, core));
         if watched.interested.is_empty() && watched.idle_since.is_none() {
             watched.idle_since = Some(now);
-            self.idle.push_back((now + limits::INTEREST_KEPT, data_info_id));
+            self.idle
+                .push_back((now + limits::INTEREST_KEPT, data_info_id));
         }
     }
 
@@ -155,7 +171,10 @@ impl Interests {
         &mut self,
         now: Instant,
         data_info_id: DataInfoId,
-        Range { start: from, end: to }: Range<DatumVersion>,
+        Range {
+            start: from,
+            end: to,
+        }: Range<DatumVersion>,
         changes: &[Change],
         needs: &mut Vec<Need>,
     ) {
@@ -181,12 +200,21 @@ impl Interests {
     }
 
     /// The owner says what there is. Older than what is held, it counts for nothing.
-    pub(super) fn on_snapshot(&mut self, data_info_id: DataInfoId, version: DatumVersion, publishers: Vec<Arc<Publisher>>) {
+    pub(super) fn on_snapshot(
+        &mut self,
+        data_info_id: DataInfoId,
+        version: DatumVersion,
+        publishers: Vec<Arc<Publisher>>,
+    ) {
         let Some(watched) = self.watched.get_mut(&data_info_id) else {
             return;
         };
         watched.asked_owner = false;
-        if watched.view.as_ref().is_some_and(|view| view.version >= version) {
+        if watched
+            .view
+            .as_ref()
+            .is_some_and(|view| view.version >= version)
+        {
             return;
         }
         watched.view = Some(View::new(version, publishers));
@@ -213,8 +241,18 @@ impl Interests {
     }
 
     /// Asks the owners of everything watched whether it is the newest: finds what a lost notice hid.
-    pub(super) fn compare(&mut self, now: Instant, is_remote: impl Fn(&DataInfoId) -> bool, needs: &mut Vec<Need>) {
-        let mut remote: Vec<_> = self.watched.keys().filter(|id| is_remote(id)).cloned().collect();
+    pub(super) fn compare(
+        &mut self,
+        now: Instant,
+        is_remote: impl Fn(&DataInfoId) -> bool,
+        needs: &mut Vec<Need>,
+    ) {
+        let mut remote: Vec<_> = self
+            .watched
+            .keys()
+            .filter(|id| is_remote(id))
+            .cloned()
+            .collect();
         remote.sort_unstable();
         for data_info_id in remote {
             self.ask_owner(now, data_info_id, needs);
@@ -243,10 +281,14 @@ impl Interests {
         let Some(watched) = self.watched.get_mut(&data_info_id) else {
             return;
         };
-        let have = watched.view.as_ref().map_or(DatumVersion::NOTHING_KNOWN, |view| view.version);
+        let have = watched
+            .view
+            .as_ref()
+            .map_or(DatumVersion::NOTHING_KNOWN, |view| view.version);
         if !watched.asked_owner {
             watched.asked_owner = true;
-            self.unanswered.push_back((now + limits::RESEND_AFTER, data_info_id.clone()));
+            self.unanswered
+                .push_back((now + limits::RESEND_AFTER, data_info_id.clone()));
         }
         let interest = ToData::Interest {
             data_info_id: data_info_id.clone(),
@@ -283,14 +325,22 @@ impl Interests {
             if !cores.iter().any(wants) {
                 continue;
             }
-            let cached = watched.bodies.get(slice).filter(|body| body.version == version);
+            let cached = watched
+                .bodies
+                .get(slice)
+                .filter(|body| body.version == version);
             let body = match cached.and_then(|body| body.bytes.clone()) {
                 Some(bytes) => bytes,
                 None => {
                     let bytes = view.encode(slice);
                     stats.bodies_encoded += 1;
                     self.cached_bytes += bytes.len();
-                    self.cached.push_back((data_info_id.clone(), slice.clone(), version, bytes.len()));
+                    self.cached.push_back((
+                        data_info_id.clone(),
+                        slice.clone(),
+                        version,
+                        bytes.len(),
+                    ));
                     let body = Body {
                         version,
                         bytes: Some(bytes.clone()),
@@ -316,7 +366,9 @@ impl Interests {
     }
 
     fn evict(&mut self) {
-        while self.cached_bytes > limits::BODY_CACHE_BYTES_MAX || self.cached.len() > limits::BODY_CACHE_ENTRIES_MAX {
+        while self.cached_bytes > limits::BODY_CACHE_BYTES_MAX
+            || self.cached.len() > limits::BODY_CACHE_ENTRIES_MAX
+        {
             let Some((data_info_id, slice, version, len)) = self.cached.pop_front() else {
                 return;
             };
@@ -355,7 +407,10 @@ impl Interests {
             let Some((_, data_info_id)) = self.idle.pop_front() else {
                 return;
             };
-            let idle_since = self.watched.get(&data_info_id).and_then(|watched| watched.idle_since);
+            let idle_since = self
+                .watched
+                .get(&data_info_id)
+                .and_then(|watched| watched.idle_since);
             if idle_since.is_some_and(|since| since + limits::INTEREST_KEPT <= now) {
                 self.watched.remove(&data_info_id);
                 let no_interest = ToData::NoInterest {
@@ -425,7 +480,9 @@ impl View {
 }
 
 /// The `data` map of a push.
-fn encode_zones<'a>(zones: impl Iterator<Item = (&'a Name, &'a BTreeMap<RegisterId, Arc<Publisher>>)> + Clone) -> Vec<u8> {
+fn encode_zones<'a>(
+    zones: impl Iterator<Item = (&'a Name, &'a BTreeMap<RegisterId, Arc<Publisher>>)> + Clone,
+) -> Vec<u8> {
     let zones = zones.map(|(zone, publishers)| {
         let boxes = publishers.values().map(|publisher| &publisher.boxes);
         (zone.as_ref(), boxes)

@@ -11,8 +11,8 @@ use crate::names::{ConnectId, DataInfoId, Name, RegisterId};
 use crate::publisher::{Order, Publisher};
 use crate::version::DatumVersion;
 
-use super::answer::ReplyTo;
 use super::EndedBy;
+use super::answer::ReplyTo;
 
 /// One message between two cores.
 #[derive(Debug)]
@@ -98,6 +98,17 @@ pub enum ToHome {
     },
 }
 
+/// What an answered request means for the number of publishers that its connection declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// One more.
+    Added,
+    /// As many as before.
+    Same,
+    /// One less.
+    Removed,
+}
+
 /// To the socket's core.
 #[derive(Debug)]
 pub enum ToSocket {
@@ -110,7 +121,7 @@ pub enum ToSocket {
         /// Echoed; a client resends for ever if it differs from what it sent.
         version: i64,
         /// Whether it was taken, or which limit stands against it.
-        outcome: Result<(), super::Refusal>,
+        outcome: Result<Tally, super::Refusal>,
     },
     /// The newest body of a part that this core watches.
     Body {

@@ -91,7 +91,13 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// One that was sent nothing yet.
-    pub fn new(register_id: RegisterId, version: i64, timestamp: i64, registered_ms: u64, app: Name) -> Self {
+    pub fn new(
+        register_id: RegisterId,
+        version: i64,
+        timestamp: i64,
+        registered_ms: u64,
+        app: Name,
+    ) -> Self {
         Self {
             register_id,
             version,
@@ -105,7 +111,7 @@ impl Subscriber {
 }
 
 /// Where a subscriber sits: with all others of its connection that get the same bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Seat {
     pub(super) connection: u32,
     pub(super) key: TopicKey,
@@ -139,7 +145,10 @@ enum Alarm {
 #[derive(Debug)]
 pub(super) enum Need {
     /// Write this push to this connection.
-    Push { connect_id: ConnectId, request_id: u32 },
+    Push {
+        connect_id: ConnectId,
+        request_id: u32,
+    },
     /// Somebody here subscribes for the first time.
     Watch(TopicKey),
     /// The last subscriber left.
@@ -192,15 +201,50 @@ impl Pushes {
         self.topics.len()
     }
 
+    /// Groups that wait to be looked at, or for the fan-out that has begun to reach them.
+    pub(super) fn behind(&self) -> usize {
+        let fanouts = self
+            .fanouts
+            .iter()
+            .map(|&topic| self.topics[topic as usize].remaining);
+        self.ready.len() + fanouts.sum::<usize>()
+    }
+
     pub(super) fn unacknowledged(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Each group with its topic, in the order of their places.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&TopicKey, &Group)> {
-        self.groups
-            .iter()
-            .map(|(_, group)| (&self.topics[group.topic as usize].key, group))
+    /// Each group with its place and topic, in the order of places from this one on.
+    pub(super) fn groups_from(&self, start: u32) -> impl Iterator<Item = (u32, &TopicKey, &Group)> {
+        (start..narrow(self.groups.capacity())).filter_map(|index| {
+            let group = self.groups.get(index as usize)?;
+            Some((index, &self.topics[group.topic as usize].key, group))
+        })
+    }
+
+    /// How many configurators these groups have.
+    pub(super) fn configurators_of(&self, groups: &[u32]) -> usize {
+        let groups = groups.iter().map(|&group| &self.groups[group as usize]);
+        groups
+            .filter(|group| self.topics[group.topic as usize].key.slice == Slice::Config)
+            .map(|group| group.subscribers.len())
+            .sum()
+    }
+
+    /// Everybody in these groups, and where they sit.
+    pub(super) fn contents(&self, groups: &[u32]) -> Vec<(TopicKey, Scope, Name, Vec<Subscriber>)> {
+        let groups = groups.iter().map(|&group| &self.groups[group as usize]);
+        groups
+            .map(|group| {
+                let key = self.topics[group.topic as usize].key.clone();
+                (
+                    key,
+                    group.scope,
+                    Name::clone(&group.zone),
+                    group.subscribers.clone(),
+                )
+            })
+            .collect()
     }
 
     /// A subscriber joins, or registers again: it is due a push whatever it was sent before. False if its group is full.
@@ -255,21 +299,35 @@ impl Pushes {
             return false;
         };
         let subscribers = &mut self.groups[group as usize].subscribers;
-        let Some(place) = subscribers.iter().position(|known| known.register_id == *register_id) else {
+        let Some(place) = subscribers
+            .iter()
+            .position(|known| known.register_id == *register_id)
+        else {
             return false;
         };
         subscribers.remove(place);
         if subscribers.is_empty() {
-            connections.at(seat.connection).groups.retain(|&other| other != group);
+            connections
+                .at(seat.connection)
+                .groups
+                .retain(|&other| other != group);
             self.remove_group(group, needs);
         }
         true
     }
 
     /// A connection is gone: what it had in flight and in groups goes with it.
-    pub(super) fn forget(&mut self, connection: u32, groups: &[u32], unacknowledged: &[u32], needs: &mut Vec<Need>) {
+    pub(super) fn forget(
+        &mut self,
+        connection: u32,
+        groups: &[u32],
+        unacknowledged: &[u32],
+        stats: &mut Stats,
+        needs: &mut Vec<Need>,
+    ) {
         for &request_id in unacknowledged {
             if let Some(push) = self.in_flight.remove(connection, request_id) {
+                stats.pushes_lost += 1;
                 self.release_body(push.group);
             }
         }
@@ -279,7 +337,13 @@ impl Pushes {
     }
 
     /// The newest body of a topic came. Older ones, and those of topics that nobody here watches any more, are dropped.
-    pub(super) fn on_body(&mut self, now: Instant, key: &TopicKey, version: DatumVersion, body: Bytes) {
+    pub(super) fn on_body(
+        &mut self,
+        now: Instant,
+        key: &TopicKey,
+        version: DatumVersion,
+        body: Bytes,
+    ) {
         let Some(&index) = self.by_key.get(key) else {
             return;
         };
@@ -320,9 +384,13 @@ impl Pushes {
             return;
         };
         if let Some(sent_at) = push.sent_at {
-            stats.push_socket_to_ack.record(nanos(now.monotonic.since(sent_at)));
+            stats
+                .push_socket_to_ack
+                .record(nanos(now.monotonic.since(sent_at)));
         }
-        stats.push_total.record(nanos(now.monotonic.since(push.due_since)));
+        stats
+            .push_total
+            .record(nanos(now.monotonic.since(push.due_since)));
         strike(&mut connections.at(connection).unacknowledged, request_id);
         if delivered {
             stats.pushes_acknowledged += 1;
@@ -346,17 +414,25 @@ impl Pushes {
             return;
         };
         push.sent_at = Some(now);
-        stats.push_body_to_socket.record(nanos(now.since(push.due_since)));
+        stats
+            .push_body_to_socket
+            .record(nanos(now.since(push.due_since)));
         let connection = connections.at(connection);
         if !connection.ack_check_due {
             connection.ack_check_due = true;
             let alarm = Alarm::Acknowledgements(connection.connect_id);
-            self.alarms.push(Reverse((now + limits::PUSH_TIMEOUT, alarm)));
+            self.alarms
+                .push(Reverse((now + limits::PUSH_TIMEOUT, alarm)));
         }
     }
 
     /// The connection had no room for a push that was due: it waits until there is.
-    pub(super) fn on_no_room(&mut self, connections: &mut Connections, connection: u32, request_id: u32) {
+    pub(super) fn on_no_room(
+        &mut self,
+        connections: &mut Connections,
+        connection: u32,
+        request_id: u32,
+    ) {
         let at = connections.at(connection);
         at.blocked = true;
         strike(&mut at.unacknowledged, request_id);
@@ -392,7 +468,13 @@ impl Pushes {
     }
 
     /// Rings what is due, then hands out one slice of pushes; the rest follows after others had their turn.
-    pub(super) fn handle_timeout(&mut self, now: Now, connections: &mut Connections, stats: &mut Stats, needs: &mut Vec<Need>) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Now,
+        connections: &mut Connections,
+        stats: &mut Stats,
+        needs: &mut Vec<Need>,
+    ) {
         self.ring_alarms(now.monotonic, connections, stats);
         let mut slice = limits::FANOUT_SLICE;
         while slice > 0
@@ -412,7 +494,13 @@ impl Pushes {
     }
 
     /// Appends the own bytes of a push to `out`. Nothing if its connection or topic went meanwhile.
-    pub(super) fn write(&mut self, connection: u32, protocol: Protocol, request_id: u32, out: &mut Vec<u8>) -> Option<Written> {
+    pub(super) fn write(
+        &mut self,
+        connection: u32,
+        protocol: Protocol,
+        request_id: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<Written> {
         let push = self.in_flight.find(connection, request_id)?;
         let group = self.groups.get(push.group as usize)?;
         let topic = &mut self.topics[group.topic as usize];
@@ -422,7 +510,10 @@ impl Pushes {
             None if protocol.has_crc() => *topic.crc.insert(crc32fast::hash(body)),
             None => 0,
         };
-        let listed = group.subscribers.iter().filter(|subscriber| subscriber.carried_by == Some(request_id));
+        let listed = group
+            .subscribers
+            .iter()
+            .filter(|subscriber| subscriber.carried_by == Some(request_id));
         let register_ids = listed.map(|subscriber| &subscriber.register_id);
         let id = &topic.key.data_info_id;
         let class = match topic.key.slice {
@@ -432,7 +523,9 @@ impl Pushes {
         let timeout_ms = i32::try_from(limits::PUSH_TIMEOUT.as_millis()).expect("a few seconds");
         let begun = Head::request(protocol, request_id, timeout_ms, class).begin(out);
         match topic.key.slice {
-            Slice::Config => received_config_data::write_prefix(out, id, push.version.wire(), register_ids),
+            Slice::Config => {
+                received_config_data::write_prefix(out, id, push.version.wire(), register_ids)
+            }
             Slice::All | Slice::Zone(_) | Slice::Nothing => {
                 let prefix = received_data::Prefix {
                     data_info_id: id,
@@ -444,7 +537,13 @@ impl Pushes {
                 received_data::write_prefix(out, &prefix, register_ids);
             }
         }
-        let tail = begun.finish_with_shared(out, Shared { len: body.len(), crc });
+        let tail = begun.finish_with_shared(
+            out,
+            Shared {
+                len: body.len(),
+                crc,
+            },
+        );
         Some(Written {
             body: Rc::clone(body),
             tail,
@@ -534,7 +633,11 @@ impl Pushes {
         }
         let topic = &mut self.topics[index as usize];
         topic.remaining -= step;
-        topic.cursor = if groups == 0 { 0 } else { (start + step) % groups };
+        topic.cursor = if groups == 0 {
+            0
+        } else {
+            (start + step) % groups
+        };
         if topic.remaining == 0 {
             self.fanouts.pop_front();
             if topic.in_flight == 0 {
@@ -575,7 +678,8 @@ impl Pushes {
         }
         if self.in_flight.is_full() {
             group.retry_at = Some(now + limits::PUSH_RETRY_MIN);
-            self.alarms.push(Reverse((now + limits::PUSH_RETRY_MIN, Alarm::Retry(index))));
+            self.alarms
+                .push(Reverse((now + limits::PUSH_RETRY_MIN, Alarm::Retry(index))));
             return;
         }
         let request_id = self.in_flight.insert(Sending {
@@ -597,7 +701,13 @@ impl Pushes {
     }
 
     /// A push is over: acknowledged at a version, or taken back.
-    fn settle(&mut self, index: u32, is_change: bool, request_id: u32, delivered: Option<DatumVersion>) {
+    fn settle(
+        &mut self,
+        index: u32,
+        is_change: bool,
+        request_id: u32,
+        delivered: Option<DatumVersion>,
+    ) {
         self.release_body(index);
         let Some(group) = self.groups.get_mut(index as usize) else {
             return;
@@ -652,13 +762,22 @@ impl Pushes {
         }
     }
 
-    fn give_up_overdue(&mut self, now: Instant, connections: &mut Connections, connection: u32, stats: &mut Stats) {
+    fn give_up_overdue(
+        &mut self,
+        now: Instant,
+        connections: &mut Connections,
+        connection: u32,
+        stats: &mut Stats,
+    ) {
         let at = connections.at(connection);
         at.ack_check_due = false;
         let mut next: Option<Instant> = None;
         let mut overdue = Vec::new();
         for &request_id in &at.unacknowledged {
-            let sent_at = self.in_flight.find(connection, request_id).and_then(|push| push.sent_at);
+            let sent_at = self
+                .in_flight
+                .find(connection, request_id)
+                .and_then(|push| push.sent_at);
             match sent_at.map(|sent_at| sent_at + limits::PUSH_TIMEOUT) {
                 Some(deadline) if deadline <= now => overdue.push(request_id),
                 Some(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
@@ -694,7 +813,8 @@ pub(super) enum Joined {
 impl Group {
     /// Whether a push is due that shows `newest`, and whether it is the change push for all or one for those who just joined.
     fn due(&self, newest: DatumVersion) -> Option<bool> {
-        let is_behind = |subscriber: &Subscriber| subscriber.delivered.is_some_and(|held| held < newest);
+        let is_behind =
+            |subscriber: &Subscriber| subscriber.delivered.is_some_and(|held| held < newest);
         if !self.change_in_flight && self.subscribers.iter().any(is_behind) {
             return Some(true);
         }
@@ -725,6 +845,12 @@ impl Group {
 }
 
 impl Subscriber {
+    /// It is due a push whatever it was sent before.
+    pub(super) fn forget_delivered(&mut self) {
+        self.delivered = None;
+        self.carried_by = None;
+    }
+
     fn is_fresh(&self) -> bool {
         self.delivered.is_none() && self.carried_by.is_none()
     }

@@ -19,7 +19,7 @@ use crate::tables::{Seed, Table};
 
 use super::EndedBy;
 use super::answer::Refusal;
-use super::lane::Asked;
+use super::lane::{Asked, Tally};
 
 /// One registration id of one service.
 #[derive(Debug)]
@@ -62,12 +62,26 @@ pub(super) struct Waiting {
     pub(super) asked: Asked,
     pub(super) register_id: RegisterId,
     pub(super) version: i64,
+    pub(super) tally: Tally,
+}
+
+impl Waiting {
+    fn taken(self) -> Need {
+        let outcome = Ok(self.tally);
+        Need::Answer {
+            waiting: self,
+            outcome,
+        }
+    }
 }
 
 /// What the table of contents has to do for the registrations.
 #[derive(Debug)]
 pub(super) enum Need {
-    Answer { waiting: Waiting, outcome: Result<(), Refusal> },
+    Answer {
+        waiting: Waiting,
+        outcome: Result<Tally, Refusal>,
+    },
     Tell(DataInfoId, ToData),
 }
 
@@ -107,12 +121,11 @@ impl Registrations {
         self.count
     }
 
-    pub(super) fn unconfirmed(&self) -> usize {
-        self.pending.len()
-    }
-
     /// All publishers registered through this node under this service.
-    pub(super) fn of_service(&self, data_info_id: &DataInfoId) -> impl Iterator<Item = &Arc<Publisher>> {
+    pub(super) fn of_service(
+        &self,
+        data_info_id: &DataInfoId,
+    ) -> impl Iterator<Item = &Arc<Publisher>> {
         let service = self.services.get(data_info_id);
         service
             .into_iter()
@@ -120,25 +133,24 @@ impl Registrations {
             .map(|registration| &registration.publisher)
     }
 
-    /// All publishers that this connection declared and still holds.
-    pub(super) fn of_connection(&self, connect_id: ConnectId) -> impl Iterator<Item = (&DataInfoId, &Arc<Publisher>)> {
-        let declared = self.declared.get(&connect_id).into_iter();
-        let registrations = declared.flat_map(|declared| &declared.registrations);
-        registrations.filter_map(move |(data_info_id, register_id)| {
-            let publisher = &self.services.get(data_info_id)?.get(register_id)?.publisher;
-            (publisher.holder.connect_id == connect_id).then_some((data_info_id, publisher))
-        })
+    /// The services that have registrations here, in no order.
+    pub(super) fn services(&self) -> impl Iterator<Item = &DataInfoId> {
+        self.services.keys()
     }
 
-    /// The services that have registrations here, in their own order.
-    pub(super) fn services(&self) -> BTreeSet<&DataInfoId> {
-        self.services.keys().collect()
+    /// Publishers whose connections we ended, and which await their clients.
+    pub(super) fn in_grace(&self) -> usize {
+        let ended = self
+            .graces
+            .iter()
+            .filter_map(|(_, connect_id)| self.declared.get(connect_id));
+        ended.map(|declared| declared.registrations.len()).sum()
     }
 
     /// A client publishes.
     pub(super) fn register(
         &mut self,
-        waiting: Waiting,
+        mut waiting: Waiting,
         data_info_id: DataInfoId,
         publisher: Arc<Publisher>,
         stats: &mut Stats,
@@ -153,14 +165,23 @@ impl Registrations {
             Some((known, _)) => known.clone(),
             None => data_info_id,
         };
-        if !self.declare(&data_info_id, &publisher) {
+        let declared = self.count_declared(publisher.holder.connect_id);
+        let is_newest = self.declare(&data_info_id, &publisher);
+        if self.count_declared(publisher.holder.connect_id) > declared {
+            waiting.tally = Tally::Added;
+        }
+        if !is_newest {
             stats.registrations_stale += 1;
-            let outcome = Ok(());
-            needs.push(Need::Answer { waiting, outcome });
+            needs.push(waiting.taken());
             return;
         }
         let register_id = publisher.register_id.clone();
-        let token = self.await_done(&data_info_id, register_id, PendingChange::Put, Some(waiting));
+        let token = self.await_done(
+            &data_info_id,
+            register_id,
+            PendingChange::Put,
+            Some(waiting),
+        );
         let put = ToData::Put {
             data_info_id: data_info_id.clone(),
             publisher,
@@ -172,7 +193,7 @@ impl Registrations {
     /// A client takes a publisher back, whoever holds it, if its word is the newest.
     pub(super) fn unregister(
         &mut self,
-        waiting: Waiting,
+        mut waiting: Waiting,
         data_info_id: DataInfoId,
         register_id: RegisterId,
         order: Order,
@@ -181,11 +202,14 @@ impl Registrations {
         let service = self.services.get_mut(&data_info_id);
         let held = service.and_then(|service| service.get(&register_id));
         if held.is_some_and(|held| held.publisher.order > order) {
-            let outcome = Ok(());
-            needs.push(Need::Answer { waiting, outcome });
+            needs.push(waiting.taken());
             return;
         }
+        let declared = self.count_declared(waiting.asked.connect_id);
         self.strike_out(&data_info_id, &register_id);
+        if self.count_declared(waiting.asked.connect_id) < declared {
+            waiting.tally = Tally::Removed;
+        }
         let cause = Removal::Unregistered(order);
         self.tell_removed(data_info_id, register_id, cause, Some(waiting), needs);
     }
@@ -196,15 +220,22 @@ impl Registrations {
             return;
         };
         if let Some(waiting) = pending.waiting {
-            let outcome = Ok(());
-            needs.push(Need::Answer { waiting, outcome });
+            needs.push(waiting.taken());
         }
     }
 
     /// A connection ended. What it still holds goes now, or after a grace if the end was our doing.
-    pub(super) fn on_closed(&mut self, now: Instant, connect_id: ConnectId, ended_by: EndedBy, needs: &mut Vec<Need>) {
+    pub(super) fn on_closed(
+        &mut self,
+        now: Instant,
+        connect_id: ConnectId,
+        ended_by: EndedBy,
+        needs: &mut Vec<Need>,
+    ) {
         match ended_by {
-            EndedBy::Peer | EndedBy::Silence | EndedBy::Operator => self.remove_all_of(connect_id, needs),
+            EndedBy::Peer | EndedBy::Silence | EndedBy::Operator => {
+                self.remove_all_of(connect_id, needs)
+            }
             EndedBy::Us => {
                 if let Some(declared) = self.declared.get_mut(&connect_id) {
                     declared.ended = true;
@@ -237,7 +268,8 @@ impl Registrations {
         let now = now.monotonic;
         for token in std::mem::take(&mut self.sent) {
             if self.find_pending(token).is_some() {
-                self.deadlines.push_back((now + limits::ANSWER_WITHIN, token));
+                self.deadlines
+                    .push_back((now + limits::ANSWER_WITHIN, token));
             }
         }
         while let Some(&(at, token)) = self.deadlines.front()
@@ -254,9 +286,20 @@ impl Registrations {
         }
     }
 
-    fn check_limits(&self, data_info_id: &DataInfoId, publisher: &Publisher) -> Result<(), Refusal> {
+    fn count_declared(&self, connect_id: ConnectId) -> usize {
+        let declared = self.declared.get(&connect_id);
+        declared.map_or(0, |declared| declared.registrations.len())
+    }
+
+    fn check_limits(
+        &self,
+        data_info_id: &DataInfoId,
+        publisher: &Publisher,
+    ) -> Result<(), Refusal> {
         let declared = self.declared.get(&publisher.holder.connect_id);
-        if declared.is_some_and(|declared| declared.registrations.len() >= limits::REGISTRATIONS_PER_CONNECTION_MAX) {
+        if declared.is_some_and(|declared| {
+            declared.registrations.len() >= limits::REGISTRATIONS_PER_CONNECTION_MAX
+        }) {
             return Err(Refusal::TooManyRegistrations);
         }
         let Some(service) = self.services.get(data_info_id) else {
@@ -271,7 +314,10 @@ impl Registrations {
         if service.len() < limits::ZONES_PER_DATUM_MAX {
             return Ok(());
         }
-        let zones: BTreeSet<_> = service.values().map(|registration| &registration.publisher.zone).collect();
+        let zones: BTreeSet<_> = service
+            .values()
+            .map(|registration| &registration.publisher.zone)
+            .collect();
         match zones.len() < limits::ZONES_PER_DATUM_MAX || zones.contains(&publisher.zone) {
             true => Ok(()),
             false => Err(Refusal::TooManyZones),
@@ -306,10 +352,16 @@ impl Registrations {
         self.bytes += publisher.boxes.bytes().len();
         let former = std::mem::replace(&mut registration.publisher, Arc::clone(publisher));
         self.bytes -= former.boxes.bytes().len();
-        registration.displaced.retain(|other| other.holder != publisher.holder);
+        registration
+            .displaced
+            .retain(|other| other.holder != publisher.holder);
         if !same_holder {
             let former_id = former.holder.connect_id;
-            if self.declared.get(&former_id).is_some_and(|declared| !declared.ended) {
+            if self
+                .declared
+                .get(&former_id)
+                .is_some_and(|declared| !declared.ended)
+            {
                 registration.displace(former);
             }
             self.note_declared(connect_id, data_info_id, &publisher.register_id);
@@ -317,9 +369,16 @@ impl Registrations {
         true
     }
 
-    fn note_declared(&mut self, connect_id: ConnectId, data_info_id: &DataInfoId, register_id: &RegisterId) {
+    fn note_declared(
+        &mut self,
+        connect_id: ConnectId,
+        data_info_id: &DataInfoId,
+        register_id: &RegisterId,
+    ) {
         let declared = self.declared.entry(connect_id).or_default();
-        declared.registrations.insert((data_info_id.clone(), register_id.clone()));
+        declared
+            .registrations
+            .insert((data_info_id.clone(), register_id.clone()));
     }
 
     fn remove_declared(
@@ -333,7 +392,9 @@ impl Registrations {
         let Some(registration) = service.and_then(|service| service.get_mut(&register_id)) else {
             return;
         };
-        registration.displaced.retain(|other| other.holder.connect_id != connect_id);
+        registration
+            .displaced
+            .retain(|other| other.holder.connect_id != connect_id);
         if registration.publisher.holder.connect_id != connect_id {
             return;
         }
@@ -358,7 +419,11 @@ impl Registrations {
             return;
         };
         let declaration = (data_info_id.clone(), register_id.clone());
-        for publisher in registration.displaced.iter().chain([&registration.publisher]) {
+        for publisher in registration
+            .displaced
+            .iter()
+            .chain([&registration.publisher])
+        {
             let connect_id = publisher.holder.connect_id;
             if let Some(declared) = self.declared.get_mut(&connect_id) {
                 declared.registrations.remove(&declaration);
@@ -431,7 +496,10 @@ impl Registrations {
     fn take_pending(&mut self, token: Token) -> Option<Pending> {
         self.find_pending(token)?;
         let Token(place) = token;
-        Some(self.pending.remove(usize::try_from(place & u64::from(u32::MAX)).ok()?))
+        Some(
+            self.pending
+                .remove(usize::try_from(place & u64::from(u32::MAX)).ok()?),
+        )
     }
 
     /// The owner is silent: the client is answered, for this session keeps the registration, and the owner is told again.
@@ -440,8 +508,7 @@ impl Registrations {
             return;
         };
         if let Some(waiting) = pending.waiting.take() {
-            let outcome = Ok(());
-            needs.push(Need::Answer { waiting, outcome });
+            needs.push(waiting.taken());
         }
         let data_info_id = pending.data_info_id.clone();
         let register_id = pending.removal_of.clone();
@@ -454,7 +521,8 @@ impl Registrations {
             },
             PendingChange::Put => {
                 let service = self.services.get(&data_info_id);
-                let Some(registration) = service.and_then(|service| service.get(&register_id)) else {
+                let Some(registration) = service.and_then(|service| service.get(&register_id))
+                else {
                     // Taken back meanwhile: the removal is pending on its own.
                     self.take_pending(token);
                     return;
@@ -466,14 +534,16 @@ impl Registrations {
                 }
             }
         };
-        self.deadlines.push_back((now + limits::RESEND_AFTER, token));
+        self.deadlines
+            .push_back((now + limits::RESEND_AFTER, token));
         needs.push(Need::Tell(data_info_id, message));
     }
 }
 
 impl Registration {
     fn displace(&mut self, publisher: Arc<Publisher>) {
-        self.displaced.retain(|other| other.holder != publisher.holder);
+        self.displaced
+            .retain(|other| other.holder != publisher.holder);
         self.displaced.push(publisher);
     }
 

@@ -68,9 +68,8 @@ impl Request {
     /// The checked form of a wire message.
     pub fn from_wire(message: message::Request<'_>, names: &mut Interner) -> Self {
         match message {
-            message::Request::PublisherRegister(register) => {
-                Self::publisher(register, names).unwrap_or_else(|refusal| Self::refused(Kind::Publisher, refusal))
-            }
+            message::Request::PublisherRegister(register) => Self::publisher(register, names)
+                .unwrap_or_else(|refusal| Self::refused(Kind::Publisher, refusal)),
             message::Request::SubscriberRegister(register) => checked(&register.base, names)
                 .map(|(declared, registers)| Self::Subscriber {
                     declared,
@@ -79,14 +78,22 @@ impl Request {
                 })
                 .unwrap_or_else(|refusal| Self::refused(Kind::Subscriber, refusal)),
             message::Request::ConfiguratorRegister(register) => checked(&register.base, names)
-                .map(|(declared, registers)| Self::Configurator { declared, registers })
+                .map(|(declared, registers)| Self::Configurator {
+                    declared,
+                    registers,
+                })
                 .unwrap_or_else(|refusal| Self::refused(Kind::Configurator, refusal)),
             message::Request::SyncConfigRequest(_) => Self::SyncConfig,
-            message::Request::CancelAddressRequest(cancel) => Self::CancelAddresses(cancel.connect_ids),
+            message::Request::CancelAddressRequest(cancel) => {
+                Self::CancelAddresses(cancel.connect_ids)
+            }
         }
     }
 
-    fn publisher(register: message::PublisherRegister<'_>, names: &mut Interner) -> Result<Self, Refusal> {
+    fn publisher(
+        register: message::PublisherRegister<'_>,
+        names: &mut Interner,
+    ) -> Result<Self, Refusal> {
         let (declared, registers) = checked(&register.base, names)?;
         let count = register.boxes.count();
         if count > limits::BOXES_PER_PUBLISHER_MAX {
@@ -103,8 +110,13 @@ impl Request {
     /// The service whose home core must be asked, for those requests that need one.
     pub fn data_info_id(&self) -> Option<&DataInfoId> {
         match self {
-            Self::Publisher { declared, .. } | Self::Subscriber { declared, .. } => Some(&declared.data_info_id),
-            Self::Configurator { .. } | Self::SyncConfig | Self::CancelAddresses(_) | Self::Refused { .. } => None,
+            Self::Publisher { declared, .. } | Self::Subscriber { declared, .. } => {
+                Some(&declared.data_info_id)
+            }
+            Self::Configurator { .. }
+            | Self::SyncConfig
+            | Self::CancelAddresses(_)
+            | Self::Refused { .. } => None,
         }
     }
 }

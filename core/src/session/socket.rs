@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::machine::Now;
 use crate::message::Boxes;
+use crate::meta::Side;
 use crate::names::{ConnectId, CoreId};
 use crate::publisher::{Holder, Order, Publisher};
 
 use super::answer::{Answer, Kind, Refusal};
-use super::lane::{Asked, Lane, Slice, ToHome, ToSocket};
+use super::lane::{Asked, Lane, Slice, Tally, ToHome, ToSocket};
 use super::pushes::{Joined, Need, Seat, Subscriber, TopicKey};
 use super::request::Declared;
 use super::{Effect, EndedBy, Session, answer};
@@ -26,6 +27,11 @@ impl Session {
         self.stats.requests_publish += 1;
         let home = self.home(&declared.data_info_id);
         let holder = self.holder(asked.connect_id);
+        if !self.may(Side::Publisher, self.connections.peek(connection).peer.ip()) {
+            let taken = Answer::registered(Kind::Publisher, declared.register_id, declared.version);
+            answer(asked, taken, out);
+            return;
+        }
         let connection = self.connections.at(connection);
         connection.remember_home(home);
         connection.app = Some(declared.app.clone());
@@ -67,7 +73,10 @@ impl Session {
     }
 
     /// Subscribers and configurators are this core's own: they are answered at once, their first push follows.
-    #[expect(clippy::too_many_arguments, reason = "context first, then what was asked, then out")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "context first, then what was asked, then out"
+    )]
     pub(super) fn on_subscription(
         &mut self,
         now: Now,
@@ -78,8 +87,13 @@ impl Session {
         registers: bool,
         out: &mut Vec<Effect>,
     ) {
-        let place = seat.connection;
         let (register_id, version) = (declared.register_id.clone(), declared.version);
+        *match (kind, registers) {
+            (Kind::Configurator, true) => &mut self.stats.requests_configure,
+            (Kind::Configurator, false) => &mut self.stats.requests_unconfigure,
+            (_, true) => &mut self.stats.requests_subscribe,
+            (_, false) => &mut self.stats.requests_unsubscribe,
+        } += 1;
         let outcome = match registers {
             true => self.subscribe(now, seat, declared),
             false => {
@@ -87,25 +101,19 @@ impl Session {
                 Ok(())
             }
         };
-        debug_assert_eq!(self.connections.place(asked.connect_id), Some(place));
         match outcome {
-            Ok(()) => answer(
-                asked,
-                Answer::Registered {
-                    kind,
-                    register_id,
-                    version,
-                },
-                out,
-            ),
+            Ok(()) => answer(asked, Answer::registered(kind, register_id, version), out),
             Err(refusal) => self.refuse(asked, kind, refusal, out),
         }
         self.perform_push_needs(now, out);
     }
 
-    fn subscribe(&mut self, now: Now, seat: Seat, declared: Declared) -> Result<(), Refusal> {
-        self.stats.requests_subscribe += 1;
+    fn subscribe(&mut self, now: Now, mut seat: Seat, declared: Declared) -> Result<(), Refusal> {
         let place = seat.connection;
+        let peer = self.connections.peek(place).peer.ip();
+        if seat.key.slice != Slice::Config && !self.may(Side::Subscriber, peer) {
+            seat.key.slice = Slice::Nothing;
+        }
         let connection = self.connections.at(place);
         connection.app = Some(declared.app.clone());
         if !connection.has_room_for_subscription() {
@@ -121,10 +129,12 @@ impl Session {
             now.wall_ms,
             declared.app,
         );
-        match self
-            .pushes
-            .join(&mut self.connections, seat, subscriber, &mut self.push_needs)
-        {
+        match self.pushes.join(
+            &mut self.connections,
+            seat,
+            subscriber,
+            &mut self.push_needs,
+        ) {
             Joined::First => self.connections.at(place).subscriptions += 1,
             Joined::Again => {}
             Joined::Full => return Err(Refusal::TooManyRegistrations),
@@ -133,23 +143,55 @@ impl Session {
     }
 
     fn unsubscribe(&mut self, seat: Seat, declared: &Declared) {
-        self.stats.requests_unsubscribe += 1;
         let place = seat.connection;
+        let hidden = Seat {
+            key: TopicKey {
+                slice: Slice::Nothing,
+                ..seat.key.clone()
+            },
+            ..seat.clone()
+        };
+        let register_id = &declared.register_id;
+        let needs = &mut self.push_needs;
         if self
             .pushes
-            .leave(&mut self.connections, seat, &declared.register_id, &mut self.push_needs)
+            .leave(&mut self.connections, seat, register_id, needs)
+            || self
+                .pushes
+                .leave(&mut self.connections, hidden, register_id, needs)
         {
             self.connections.at(place).subscriptions -= 1;
         }
     }
 
-    pub(super) fn on_cancel(&mut self, now: Now, asked: Asked, addresses: &[String], out: &mut Vec<Effect>) {
+    fn tally(&mut self, connect_id: ConnectId, tally: Tally) {
+        let Some(place) = self.connections.place(connect_id) else {
+            return;
+        };
+        let publishers = &mut self.connections.at(place).publishers;
+        *publishers = match tally {
+            Tally::Added => *publishers + 1,
+            Tally::Same => *publishers,
+            Tally::Removed => publishers.saturating_sub(1),
+        };
+    }
+
+    pub(super) fn on_cancel(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        addresses: &[String],
+        out: &mut Vec<Effect>,
+    ) {
         if addresses.is_empty() {
             let why = "Request connectIds cannot be null or empty!";
             answer(asked, Answer::NotCancelled(why), out);
             return;
         }
-        let addresses: Arc<[std::net::SocketAddr]> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let addresses: Arc<[std::net::SocketAddr]> = addresses
+            .iter()
+            .filter_map(|address| address.parse().ok())
+            .collect();
         for core in (0..self.place.cores).map(CoreId) {
             let take_off = ToSocket::TakeOff(Arc::clone(&addresses));
             self.tell_socket(now, core, take_off, out);
@@ -157,37 +199,37 @@ impl Session {
         answer(asked, Answer::Cancelled, out);
     }
 
-    /// An operator takes clients off: they stay connected, what they registered is gone until they register anew.
-    fn take_off(&mut self, now: Now, addresses: &[std::net::SocketAddr], out: &mut Vec<Effect>) {
-        let clients: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|connection| addresses.contains(&connection.peer))
-            .map(|connection| (connection.connect_id, connection.stamp, connection.peer, connection.local, connection.speaks))
-            .collect();
-        for (connect_id, stamp, peer, local, speaks) in clients {
-            self.end(now, connect_id, EndedBy::Operator, out);
-            self.connections.open(connect_id, stamp, peer, local);
-            if let Some(place) = self.connections.place(connect_id) {
-                self.connections.at(place).speaks = speaks;
-            }
-        }
-    }
-
-    pub(super) fn on_acknowledged(&mut self, now: Now, connect_id: ConnectId, request_id: u32, delivered: bool) {
+    pub(super) fn on_acknowledged(
+        &mut self,
+        now: Now,
+        connect_id: ConnectId,
+        request_id: u32,
+        delivered: bool,
+    ) {
         let Some(place) = self.connections.place(connect_id) else {
             return;
         };
-        self.pushes
-            .on_acknowledged(now, &mut self.connections, place, request_id, delivered, &mut self.stats);
+        self.pushes.on_acknowledged(
+            now,
+            &mut self.connections,
+            place,
+            request_id,
+            delivered,
+            &mut self.stats,
+        );
     }
 
     pub(super) fn on_sent(&mut self, now: Now, connect_id: ConnectId, request_id: u32) {
         let Some(place) = self.connections.place(connect_id) else {
             return;
         };
-        self.pushes
-            .on_sent(now.monotonic, &mut self.connections, place, request_id, &mut self.stats);
+        self.pushes.on_sent(
+            now.monotonic,
+            &mut self.connections,
+            place,
+            request_id,
+            &mut self.stats,
+        );
     }
 
     pub(super) fn on_writable(&mut self, connect_id: ConnectId) {
@@ -196,31 +238,47 @@ impl Session {
         }
     }
 
-    pub(super) fn on_closed(&mut self, now: Now, connect_id: ConnectId, ended_by: EndedBy, out: &mut Vec<Effect>) {
-        self.end(now, connect_id, ended_by, out);
-    }
-
-    fn end(&mut self, now: Now, connect_id: ConnectId, ended_by: EndedBy, out: &mut Vec<Effect>) {
+    pub(super) fn on_closed(
+        &mut self,
+        now: Now,
+        connect_id: ConnectId,
+        ended_by: EndedBy,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(place) = self.connections.place(connect_id) else {
             return;
         };
-        let Some(connection) = self.connections.close(connect_id) else {
+        let Some(mut connection) = self.connections.close(connect_id) else {
             return;
         };
-        self.pushes
-            .forget(place, &connection.groups, &connection.unacknowledged, &mut self.push_needs);
+        self.pushes.forget(
+            place,
+            &connection.groups,
+            &connection.unacknowledged,
+            &mut self.stats,
+            &mut self.push_needs,
+        );
         self.perform_push_needs(now, out);
         if self.draining {
             // Clients that leave a stopping node are on their way to the next: nothing of theirs is removed.
             return;
         }
-        for home in connection.homes() {
-            let closed = ToHome::Closed { connect_id, ended_by };
+        for home in connection.take_homes() {
+            let closed = ToHome::Closed {
+                connect_id,
+                ended_by,
+            };
             self.tell_home(now, home, closed, out);
         }
     }
 
-    pub(super) fn on_socket(&mut self, now: Now, home: CoreId, message: ToSocket, out: &mut Vec<Effect>) {
+    pub(super) fn on_socket(
+        &mut self,
+        now: Now,
+        home: CoreId,
+        message: ToSocket,
+        out: &mut Vec<Effect>,
+    ) {
         match message {
             ToSocket::Registered {
                 asked,
@@ -233,15 +291,10 @@ impl Session {
                 }
                 let kind = Kind::Publisher;
                 match outcome {
-                    Ok(()) => answer(
-                        asked,
-                        Answer::Registered {
-                            kind,
-                            register_id,
-                            version,
-                        },
-                        out,
-                    ),
+                    Ok(tally) => {
+                        self.tally(asked.connect_id, tally);
+                        answer(asked, Answer::registered(kind, register_id, version), out);
+                    }
                     Err(refusal) => self.refuse(asked, kind, refusal, out),
                 }
             }
@@ -251,7 +304,10 @@ impl Session {
                 version,
                 body,
             } => {
-                let key = TopicKey { data_info_id, slice };
+                let key = TopicKey {
+                    data_info_id,
+                    slice,
+                };
                 self.pushes.on_body(now.monotonic, &key, version, body);
             }
             ToSocket::Credit(credit) => self.take_credit_back(home, credit, out),
@@ -263,29 +319,65 @@ impl Session {
         let mut needs = std::mem::take(&mut self.push_needs);
         for need in needs.drain(..) {
             match need {
-                Need::Push { connect_id, request_id } => out.push(Effect::Push { connect_id, request_id }),
-                Need::Watch(key) | Need::Body(key) if key.slice.is_made_here() => self.make_body(now, &key),
-                Need::Watch(TopicKey { data_info_id, slice }) => {
+                Need::Push {
+                    connect_id,
+                    request_id,
+                } => out.push(Effect::Push {
+                    connect_id,
+                    request_id,
+                }),
+                Need::Watch(key) | Need::Body(key) if key.slice.is_made_here() => {
+                    self.make_body(now, &key)
+                }
+                Need::Watch(TopicKey {
+                    data_info_id,
+                    slice,
+                }) => {
                     let home = self.home(&data_info_id);
-                    self.ask_home(now, home, ToHome::Watch { data_info_id, slice }, out);
+                    self.ask_home(
+                        now,
+                        home,
+                        ToHome::Watch {
+                            data_info_id,
+                            slice,
+                        },
+                        out,
+                    );
                 }
                 Need::Unwatch(key) if key.slice.is_made_here() => {}
-                Need::Unwatch(TopicKey { data_info_id, slice }) => {
+                Need::Unwatch(TopicKey {
+                    data_info_id,
+                    slice,
+                }) => {
                     let home = self.home(&data_info_id);
-                    self.tell_home(now, home, ToHome::Unwatch { data_info_id, slice }, out);
+                    self.tell_home(
+                        now,
+                        home,
+                        ToHome::Unwatch {
+                            data_info_id,
+                            slice,
+                        },
+                        out,
+                    );
                 }
-                Need::Body(TopicKey { data_info_id, slice }) => {
+                Need::Body(TopicKey {
+                    data_info_id,
+                    slice,
+                }) => {
                     let home = self.home(&data_info_id);
-                    self.tell_home(now, home, ToHome::BodyWanted { data_info_id, slice }, out);
+                    self.tell_home(
+                        now,
+                        home,
+                        ToHome::BodyWanted {
+                            data_info_id,
+                            slice,
+                        },
+                        out,
+                    );
                 }
             }
         }
         self.push_needs = needs;
-    }
-
-    /// Bodies that need no home core: operators' values, and the empty list of a blacklisted subscriber.
-    fn make_body(&mut self, now: Now, key: &TopicKey) {
-        let _ = (now, key);
     }
 
     /// Says something that takes a credit until it is answered; `admit` has seen that there is one.
@@ -297,13 +389,22 @@ impl Session {
         self.tell_home(now, home, message, out);
     }
 
-    fn tell_home(&mut self, now: Now, home: CoreId, message: ToHome, out: &mut Vec<Effect>) {
+    pub(super) fn tell_home(
+        &mut self,
+        now: Now,
+        home: CoreId,
+        message: ToHome,
+        out: &mut Vec<Effect>,
+    ) {
         if home == self.place.me.core {
             self.on_home(now, home, message, out);
         } else {
             self.stats.mesh_messages += 1;
             let message = Lane::ToHome(message);
-            out.push(Effect::ToCore { core: home, message });
+            out.push(Effect::ToCore {
+                core: home,
+                message,
+            });
         }
     }
 
