@@ -13,6 +13,7 @@ use crate::world::{Size, World};
 
 const TICK: Duration = Duration::from_millis(10);
 const BUSY_TICKS: u32 = 1500;
+const SETTLING_TICKS: u32 = 200;
 /// Longer than the longest pause between two tries of a push, and what may come before it.
 const CALM: Duration = Duration::from_secs(75);
 const ZONES: [&str; 2] = ["zone-a", "zone-b"];
@@ -23,6 +24,11 @@ pub(crate) fn run(seed: u64, size: Size, planted: Option<Planted>) -> Result<u64
     let mut world = populated(seed, size, planted);
     for _ in 0..BUSY_TICKS {
         world.act();
+        step(&mut world, TICK)?;
+    }
+    // The last changes meet the same accidents as all before them.
+    for _ in 0..SETTLING_TICKS {
+        world.reconnect();
         step(&mut world, TICK)?;
     }
     world.calm = true;
@@ -233,10 +239,13 @@ impl World {
         }
     }
 
-    /// The process ends; the kernel says so at once, or the machine went with it. Another one starts.
+    /// The process ends, just after it began to publish one thing more; the kernel says so, or the machine went with it.
+    /// Another one starts.
     fn kill(&mut self, client: usize) {
+        self.add_publisher(client);
+        self.send_requests();
         let (noticed, ended_by) = match self.random.chance(700) {
-            true => (Duration::ZERO, EndedBy::Peer),
+            true => (Duration::from_millis(self.random.below(300)), EndedBy::Peer),
             false => (Duration::from_secs(5), EndedBy::Silence),
         };
         self.leave(client, noticed, ended_by);

@@ -92,6 +92,20 @@ fn a_fresh_seed() {
     }
 }
 
+/// Many seeds, for a long look: `ROLLCALL_SIM_SEEDS=1000 cargo test --test sim many_seeds`.
+#[test]
+fn many_seeds() {
+    let count = std::env::var("ROLLCALL_SIM_SEEDS").ok();
+    let count: u64 = count.map_or(0, |count| count.parse().expect("ROLLCALL_SIM_SEEDS is a number"));
+    for seed in 100..100 + count {
+        for size in SIZES {
+            if let Err(what) = life::run(seed, size, None) {
+                panic!("{size:?} {what}");
+            }
+        }
+    }
+}
+
 /// Asserts that a rule breaks when this bug is there.
 fn is_found(bug: Planted) {
     let run = match bug {

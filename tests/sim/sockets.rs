@@ -301,10 +301,10 @@ impl World {
     /// A client handles a push, or fails and says so, or fails and says nothing.
     fn take_push(&mut self, key: ConnectionKey, client: usize, push: Push) {
         let fate = if self.calm { 999 } else { self.random.below(1000) };
-        if fate < 40 {
+        if fate < 80 {
             return;
         }
-        let delivered = fate >= 100;
+        let delivered = fate >= 160;
         if delivered {
             self.clients[client].on_push(&push.register_ids, push.version, &push.zones);
         }
