@@ -82,7 +82,8 @@ impl Client {
 
     /// The requests it sends now.
     pub(crate) fn requests(&mut self, now: Instant, services: &[DataInfoId]) -> Vec<Request> {
-        let waits = |sending: Sending| matches!(sending, Sending::SentAt(_)) && !sending.is_due(now);
+        let waits =
+            |sending: Sending| matches!(sending, Sending::SentAt(_)) && !sending.is_due(now);
         let is_waiting = self.publishers.iter().any(|one| waits(one.sending))
             || self.subscribers.iter().any(|one| waits(one.sending));
         if self.one_at_a_time && is_waiting {
@@ -137,7 +138,12 @@ impl Publishing {
         self.sending = Sending::SentAt(now);
         let units: Vec<u16> = self.text.encode_utf16().collect();
         Request::Publisher {
-            declared: declared(&services[self.service], &self.register_id, self.version, self.zone),
+            declared: declared(
+                &services[self.service],
+                &self.register_id,
+                self.version,
+                self.zone,
+            ),
             boxes: self.wanted.then(|| Boxes::from_utf16([units.as_slice()])),
         }
     }

@@ -77,6 +77,11 @@ impl Truth {
         }
     }
 
+    /// How many versions a service had before this one: 0 is that of nothing known.
+    pub(crate) fn ordinal(&self, service: usize, version: i64) -> usize {
+        self.history[service].range(..version).count()
+    }
+
     fn newest(&self, service: usize) -> &Content {
         let newest = self.history[service].values().next_back();
         newest.expect("version 1 is always there")
@@ -146,7 +151,9 @@ fn a_push_reaches_only_who_asked_there(
     for register_id in &push.register_ids {
         let is_of_service = register_id.contains(&format!("@{}.", push.service));
         if !connection.asked.contains(register_id) || !is_of_service {
-            return Err(format!("{key:?} was pushed what is meant for {register_id}"));
+            return Err(format!(
+                "{key:?} was pushed what is meant for {register_id}"
+            ));
         }
     }
     Ok(())
@@ -162,7 +169,10 @@ fn a_push_never_goes_back(
     for register_id in &push.register_ids {
         let last = connection.pushed.insert(register_id.clone(), push.version);
         if last.is_some_and(|last| last > push.version) {
-            return Err(format!("{register_id} was pushed version {} after {last:?}", push.version));
+            return Err(format!(
+                "{register_id} was pushed version {} after {last:?}",
+                push.version
+            ));
         }
     }
     Ok(())
@@ -214,8 +224,8 @@ fn is_protected(world: &World, key: ConnectionKey) -> bool {
     };
     // A later connection may have taken it over, and taken it along.
     let mut others = world.connections.values();
-    let is_last = !others
-        .any(|other| other.client == connection.client && other.stamp > connection.stamp);
+    let is_last =
+        !others.any(|other| other.client == connection.client && other.stamp > connection.stamp);
     match connection.ended {
         None => true,
         Some((EndedBy::Us, at)) => is_last && world.now.monotonic.since(at) < limits::GRACE,

@@ -16,7 +16,10 @@ const BUSY_TICKS: u32 = 1500;
 const SETTLING_TICKS: u32 = 200;
 /// Longer than the longest pause between two tries of a push, and what may come before it.
 const CALM: Duration = Duration::from_secs(75);
-const ZONES: [&str; 2] = ["zone-a", "zone-b"];
+/// Zones have names for ever.
+pub(crate) type Zone = &'static str;
+
+const ZONES: [Zone; 2] = ["zone-a", "zone-b"];
 const SCOPES: [Scope; 3] = [Scope::Zone, Scope::DataCenter, Scope::Global];
 
 /// A whole run; gives the digest of its effects, or the first rule that was broken.

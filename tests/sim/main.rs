@@ -6,6 +6,7 @@ mod invariants;
 mod life;
 mod planted;
 mod random;
+mod script;
 mod sockets;
 mod world;
 
@@ -32,7 +33,11 @@ const fn size(nodes: usize, cores: u16) -> Size {
 fn holds(seed: u64, size: Size) {
     let first = life::run(seed, size, None);
     let trace = first.unwrap_or_else(|what| panic!("{size:?} {what}"));
-    assert_eq!(life::run(seed, size, None), Ok(trace), "seed={seed} {size:?} differs from itself");
+    assert_eq!(
+        life::run(seed, size, None),
+        Ok(trace),
+        "seed={seed} {size:?} differs from itself"
+    );
 }
 
 fn holds_for_fixed_seeds(size: Size) {
@@ -82,9 +87,25 @@ fn a_node_that_stops_removes_nothing() {
 }
 
 #[test]
+fn stories_are_told_as_written() {
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/sim/scripts");
+    let mut paths: Vec<_> = std::fs::read_dir(scripts)
+        .expect("the scripts")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        script::tells(&path);
+    }
+}
+
+#[test]
 fn a_fresh_seed() {
     let seed = std::env::var("ROLLCALL_SIM_SEED").ok();
-    let seed = seed.map_or(0, |seed| seed.parse().expect("ROLLCALL_SIM_SEED is a number"));
+    let seed = seed.map_or(0, |seed| {
+        seed.parse().expect("ROLLCALL_SIM_SEED is a number")
+    });
     println!("ROLLCALL_SIM_SEED={seed}");
     let mut random = Random::new(seed);
     for size in SIZES {
@@ -96,7 +117,9 @@ fn a_fresh_seed() {
 #[test]
 fn many_seeds() {
     let count = std::env::var("ROLLCALL_SIM_SEEDS").ok();
-    let count: u64 = count.map_or(0, |count| count.parse().expect("ROLLCALL_SIM_SEEDS is a number"));
+    let count: u64 = count.map_or(0, |count| {
+        count.parse().expect("ROLLCALL_SIM_SEEDS is a number")
+    });
     for seed in 100..100 + count {
         for size in SIZES {
             if let Err(what) = life::run(seed, size, None) {
@@ -113,7 +136,9 @@ fn is_found(bug: Planted) {
         _ => life::run,
     };
     let sizes = SIZES.iter().skip(1);
-    let mut runs = SEEDS.iter().flat_map(|&seed| sizes.clone().map(move |&size| (seed, size)));
+    let mut runs = SEEDS
+        .iter()
+        .flat_map(|&seed| sizes.clone().map(move |&size| (seed, size)));
     let found = runs.find_map(|(seed, size)| run(seed, size, Some(bug)).err());
     println!("{bug:?}: {}", found.as_deref().unwrap_or("not found"));
     assert!(found.is_some(), "{bug:?} was not found");

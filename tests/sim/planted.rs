@@ -152,7 +152,9 @@ impl World {
             } => {
                 let is_dropped = match self.planted {
                     Some(Planted::AnsweredWithoutOwner) => self.random.chance(50),
-                    Some(Planted::EqualVersionIgnored) => self.is_equal_held(owner, data_info_id, publisher),
+                    Some(Planted::EqualVersionIgnored) => {
+                        self.is_equal_held(owner, data_info_id, publisher)
+                    }
                     _ => false,
                 };
                 if is_dropped {
@@ -166,7 +168,13 @@ impl World {
                     && let Some(former) = former
                     && former.order.version < publisher.order.version
                 {
-                    self.replay_later(session, owner, data_info_id, &former, publisher.order.version);
+                    self.replay_later(
+                        session,
+                        owner,
+                        data_info_id,
+                        &former,
+                        publisher.order.version,
+                    );
                 }
             }
             ToData::Remove {
@@ -215,7 +223,11 @@ impl World {
         self.mischief.replays.push((at, session, owner, put));
     }
 
-    pub(crate) fn tamper_with_answer(&mut self, session: Member, message: ToSession) -> Option<ToSession> {
+    pub(crate) fn tamper_with_answer(
+        &mut self,
+        session: Member,
+        message: ToSession,
+    ) -> Option<ToSession> {
         match message {
             ToSession::Notice {
                 data_info_id,
@@ -295,7 +307,11 @@ impl World {
         others.next().map_or(key, |(&other, _)| other)
     }
 
-    pub(crate) fn tamper_with_acknowledgement(&mut self, key: ConnectionKey, request_id: u32) -> u32 {
+    pub(crate) fn tamper_with_acknowledgement(
+        &mut self,
+        key: ConnectionKey,
+        request_id: u32,
+    ) -> u32 {
         if !self.is_planted(Planted::OldAcknowledgementCounts) {
             return request_id;
         }

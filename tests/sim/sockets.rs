@@ -156,7 +156,10 @@ impl World {
                 self.tell_session(core, session::Event::Writable(key.connect_id));
                 continue;
             }
-            let is_there = connection.to_server.front().is_some_and(|(at, _)| *at <= now);
+            let is_there = connection
+                .to_server
+                .front()
+                .is_some_and(|(at, _)| *at <= now);
             if !is_there || connection.is_parked {
                 break;
             }
@@ -202,7 +205,10 @@ impl World {
             self.break_rule(format!("{key:?} is answered what it never asked"));
             return;
         }
+        let client = connection.client;
+        let what = format!("c{client} answered {register_id} version {version}");
         connection.tell(at, ToClient::Answer(register_id, version));
+        self.narrate(&what);
     }
 
     pub(crate) fn push(&mut self, core: usize, key: ConnectionKey, request_id: u32) {
@@ -232,6 +238,7 @@ impl World {
         if let Err(what) = invariants::check_push(self, key, &push) {
             self.break_rule(what);
         }
+        self.narrate_push(key, &push);
         let (sent_at, arrives_at) = (self.delay(40), self.delay(100));
         let connection = self.connections.get_mut(&key).expect("it was there");
         connection.sent.push(request_id);
@@ -244,6 +251,18 @@ impl World {
             },
         );
         connection.tell(arrives_at, ToClient::Push(push));
+    }
+
+    fn narrate_push(&mut self, key: ConnectionKey, push: &Push) {
+        let Some(connection) = self.connections.get(&key).filter(|_| self.story.is_some()) else {
+            return;
+        };
+        let client = connection.client;
+        let version = self.truth.ordinal(push.service, push.version);
+        let (to, scope, zones) = (push.register_ids.join(" "), &push.scope, &push.zones);
+        self.narrate(&format!(
+            "c{client} pushed to {to}, {scope}, version #{version}: {zones:?}"
+        ));
     }
 
     fn read(&self, bytes: &[u8]) -> Push {
@@ -277,13 +296,17 @@ impl World {
         for key in keys {
             while let Some(connection) = self.connections.get_mut(&key)
                 && connection.is_used
-                && connection.to_client.front().is_some_and(|(at, _)| *at <= now)
+                && connection
+                    .to_client
+                    .front()
+                    .is_some_and(|(at, _)| *at <= now)
                 && let Some((_, message)) = connection.to_client.pop_front()
             {
                 let client = connection.client;
                 match message {
                     ToClient::Answer(register_id, version) => {
-                        self.truth.answered(&self.clients[client], &register_id, version);
+                        self.truth
+                            .answered(&self.clients[client], &register_id, version);
                         self.clients[client].on_answer(key, &register_id, version);
                     }
                     ToClient::Push(push) => self.take_push(key, client, push),
@@ -300,7 +323,11 @@ impl World {
 
     /// A client handles a push, or fails and says so, or fails and says nothing.
     fn take_push(&mut self, key: ConnectionKey, client: usize, push: Push) {
-        let fate = if self.calm { 999 } else { self.random.below(1000) };
+        let fate = if self.calm {
+            999
+        } else {
+            self.random.below(1000)
+        };
         if fate < 80 {
             return;
         }

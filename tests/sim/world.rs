@@ -53,6 +53,8 @@ pub(crate) struct World {
     /// Registrations that were ever made: each has an id of its own.
     pub(crate) registered: u64,
     pub(crate) mischief: Mischief,
+    /// What clients are told, in words, if somebody wants to read it.
+    pub(crate) story: Option<Vec<String>>,
     /// A digest of all effects so far.
     pub(crate) trace: u64,
     /// The first rule that was broken.
@@ -112,6 +114,7 @@ impl World {
             last_stamp: 0,
             registered: 0,
             mischief: Mischief::default(),
+            story: None,
             trace: 0,
             broken: None,
         }
@@ -163,7 +166,8 @@ impl World {
             peer: self.clients[client].peer,
             local: SocketAddr::from(([127, 0, 0, 1], 9600)),
         };
-        self.connections.insert(key, Connection::of(client, self.last_stamp));
+        self.connections
+            .insert(key, Connection::of(client, self.last_stamp));
         self.tell_session(index, opened);
         self.clients[client].on_connected(key);
         key
@@ -281,7 +285,9 @@ impl World {
                     let message = self.tamper_with_lane(core, message);
                     self.cores[core].lanes[to.index()].outbox.push_back(message);
                 }
-                session::Effect::ToData { owner, message } => self.send_to_data(core, owner, message),
+                session::Effect::ToData { owner, message } => {
+                    self.send_to_data(core, owner, message)
+                }
             }
         }
     }
@@ -324,7 +330,11 @@ impl World {
         if !self.calm && self.random.chance(60) {
             return;
         }
-        let copies = if !self.calm && self.random.chance(60) { 2 } else { 1 };
+        let copies = if !self.calm && self.random.chance(60) {
+            2
+        } else {
+            1
+        };
         for _ in 0..copies {
             let at = self.delay(120);
             let stream = self.streams.entry((from, to)).or_default();
@@ -411,6 +421,14 @@ impl World {
 
     pub(crate) fn node_of(&self, core: usize) -> usize {
         core / usize::from(self.size.cores)
+    }
+
+    /// Says what happened, for the reader of a story.
+    pub(crate) fn narrate(&mut self, what: &str) {
+        let at = (self.now.monotonic.0 - 1_000_000_000) / 1_000_000;
+        if let Some(story) = &mut self.story {
+            story.push(format!("{at:>6} ms  {what}"));
+        }
     }
 
     pub(crate) fn note(&mut self, what: &str) {
