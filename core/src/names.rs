@@ -99,12 +99,22 @@ impl Ord for DataInfoId {
 
 impl fmt::Display for DataInfoId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#@#{}#@#{}", self.data_id(), self.instance_id(), self.group())
+        write!(
+            f,
+            "{}#@#{}#@#{}",
+            self.data_id(),
+            self.instance_id(),
+            self.group()
+        )
     }
 }
 
 fn or_default<'a>(text: &'a str, default: &'a str) -> &'a str {
-    if text.trim().is_empty() { default } else { text }
+    if text.trim().is_empty() {
+        default
+    } else {
+        text
+    }
 }
 
 /// FNV-1a over the three parts with a separator that no UTF-8 text contains, then a finishing mix.
@@ -211,7 +221,9 @@ fn uuid_text(uuid: &[u8; 16]) -> [u8; 36] {
 }
 
 /// One data-plane core of this node, counted from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct CoreId(pub u16);
 
 impl CoreId {
@@ -222,11 +234,15 @@ impl CoreId {
 }
 
 /// One node of the cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct NodeId(pub u64);
 
 /// A member of the ring: one core of one node. It owns the shard of the ring that follows its points.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Member {
     /// Which node.
     pub node: NodeId,

@@ -1,1 +1,7 @@
 //! How it moves: the only crate that knows glommio and io_uring.
+
+pub mod clock;
+pub mod executor;
+pub mod listener;
+pub mod net;
+mod sys;
