@@ -1,3 +1,8 @@
 //! How it moves: the only crate that knows glommio and io_uring.
 
+pub mod clock;
+pub mod executor;
 pub mod http;
+pub mod listener;
+pub mod net;
+mod sys;
