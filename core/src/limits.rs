@@ -65,6 +65,8 @@ pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Slots of a lane between two cores; each carries a batch.
 pub const LANE_SLOTS: usize = 4;
+/// A batch that grew beyond this many messages is not used again.
+pub const LANE_BATCH_KEPT_MAX: usize = 4096;
 /// Messages that may wait for one lane before `try_send` refuses; answers and ends of connections always find room.
 pub const OUTBOX_MESSAGES_MAX: usize = 64 << 10;
 

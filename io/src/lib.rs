@@ -3,5 +3,8 @@
 pub mod clock;
 pub mod executor;
 pub mod listener;
+pub mod mesh;
 pub mod net;
+pub mod probe;
+pub mod signal;
 mod sys;
