@@ -4,8 +4,10 @@
 //! a version that is not exactly the request's makes them send again, for ever.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use super::MessageError;
+use crate::bolt::{Frame, Head, Kind, Status};
 use super::fields::{read_message, read_name};
 use crate::hessian::{Writer, definition, definition_len};
 
@@ -59,4 +61,16 @@ impl<'a> RegisterResponse<'a> {
         writer.boolean(self.refused);
         writer.optional_text(self.message.as_deref());
     }
+}
+
+/// Appends the whole answer to a request that decodes but cannot be taken; nothing to a one-way request.
+pub fn write_refusal(out: &mut Vec<u8>, request: &Frame<'_>, reason: &dyn Display) {
+    if matches!(request.kind, Kind::OneWay { .. }) {
+        return;
+    }
+    let response = RegisterResponse {
+        message: Some(Cow::Owned(reason.to_string())),
+        ..RegisterResponse::default()
+    };
+    Head::answer(request, Status::Success, CLASS).write(out, |out| response.encode(out));
 }

@@ -1,15 +1,11 @@
 //! The network table over real sockets: each test runs over both transports.
 
+mod ends;
+mod flow;
+mod limits;
 mod server;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
-use rollcall_io::net::{Settings, TransportKind};
-
-use self::server::{Reply, Server, frame};
-
-/// Makes two tests of one function: over the ring and over plain sockets.
+/// Makes two tests of each function: over the ring and over plain sockets.
 macro_rules! over_both_transports {
     ($($name:ident),* $(,)?) => {
         mod ring {
@@ -20,25 +16,4 @@ macro_rules! over_both_transports {
         }
     };
 }
-
-over_both_transports!(frames_split_at_every_byte_come_back_whole);
-
-fn receive(stream: &mut TcpStream, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    stream.read_exact(&mut bytes).expect("an answer in time");
-    bytes
-}
-
-fn frames_split_at_every_byte_come_back_whole(kind: TransportKind) {
-    let server = Server::start(kind, 1, &Reply::Echo, &Settings::default());
-    let mut client = server.connect();
-    let frames = [frame(b"first"), frame(b""), frame(&[b'x'; 300])].concat();
-
-    for cut in 0..=frames.len() {
-        client.write_all(&frames[..cut]).expect("room");
-        server.ask(0, |net, _| net.connections());
-        client.write_all(&frames[cut..]).expect("room");
-
-        assert_eq!(receive(&mut client, frames.len()), frames, "cut={cut}");
-    }
-}
+pub(crate) use over_both_transports;

@@ -1,10 +1,11 @@
 //! A server of the tests: cores that run the product's loop around a service that does what a test says.
 
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rollcall_core::names::ConnectId;
@@ -14,6 +15,7 @@ use rollcall_io::listener::bind_all;
 use rollcall_io::net::{
     Admission, EndedBy, Flow, FrameLen, Framing, Net, Outgoing, Service, Settings, TransportKind,
 };
+use socket2::{Domain, Socket, Type};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,6 +49,13 @@ impl Framing for Lengths {
 pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).expect("a short payload");
     [&len.to_be_bytes(), payload].concat()
+}
+
+/// Reads exactly so many bytes.
+pub(crate) fn receive(stream: &mut TcpStream, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    stream.read_exact(&mut bytes).expect("an answer in time");
+    bytes
 }
 
 /// What the service of a core was told.
@@ -223,6 +232,37 @@ impl Server {
             .expect("a valid time-out");
         stream.set_nodelay(true).expect("a TCP socket");
         stream
+    }
+
+    /// A client whose kernel takes little before it is read.
+    pub(crate) fn connect_with_small_window(&self) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(16 << 10).expect("a valid size");
+        socket.connect(&self.address.into()).expect("a listener");
+        let stream = TcpStream::from(socket);
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a valid time-out");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a valid time-out");
+        stream
+    }
+
+    /// Waits until something is true on a core.
+    pub(crate) fn wait_until(
+        &self,
+        core: usize,
+        is_true: impl Fn(&mut Net<Lengths>) -> bool + Send + Clone + 'static,
+    ) {
+        let started = Instant::now();
+        loop {
+            let is_true = is_true.clone();
+            if self.ask(core, move |net, _| is_true(net)) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "not true in time");
+        }
     }
 
     /// Runs something on a core and waits for its answer.
