@@ -67,7 +67,6 @@ pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Slots of a lane between two cores; each carries a batch.
 pub const LANE_SLOTS: usize = 4;
-<<<<<<< HEAD
 /// Log lines that wait for a slow reader of standard error; further ones are dropped and counted.
 pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 
@@ -147,10 +146,8 @@ pub const BODY_CACHE_BYTES_MAX: usize = 64 << 20;
 pub const BODY_CACHE_ENTRIES_MAX: usize = 100_000;
 /// Requests that one core may have unanswered at another.
 pub const CREDITS_PER_CORE: u32 = 4096;
-=======
 /// A batch that grew beyond this many messages is not used again.
 pub const LANE_BATCH_KEPT_MAX: usize = 4096;
->>>>>>> io
 /// Messages that may wait for one lane before `try_send` refuses; answers and ends of connections always find room.
 pub const OUTBOX_MESSAGES_MAX: usize = 64 << 10;
 

@@ -234,6 +234,12 @@ impl Session {
         self.homes.owner(data_info_id).core
     }
 
+    /// The client's end of a connection.
+    pub fn peer(&self, connect_id: ConnectId) -> Option<SocketAddr> {
+        let place = self.connections.place(connect_id)?;
+        Some(self.connections.peek(place).peer)
+    }
+
     /// Whether a request of this connection for this home core may be handled. If not, the connection is parked: its
     /// request must stay where it is until `Effect::Resume`.
     pub fn admit(&mut self, connect_id: ConnectId, data_info_id: &DataInfoId) -> bool {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::MessageError;
+use crate::bolt::{Frame, Head, Kind, Status};
 use super::fields::{read_message, read_name};
 use crate::hessian::{Writer, definition, definition_len};
 
@@ -46,4 +47,16 @@ impl<'a> PushResult<'a> {
         writer.boolean(self.success);
         writer.optional_text(self.message.as_deref());
     }
+}
+
+/// Appends the whole answer to a request that is not carried out; nothing to a one-way request.
+pub fn write_refusal(out: &mut Vec<u8>, request: &Frame<'_>, reason: &str) {
+    if matches!(request.kind, Kind::OneWay { .. }) {
+        return;
+    }
+    let result = PushResult {
+        success: false,
+        message: Some(Cow::Borrowed(reason)),
+    };
+    Head::answer(request, Status::Success, CLASS).write(out, |out| result.encode(out));
 }
