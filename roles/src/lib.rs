@@ -1,1 +1,4 @@
 //! What to run where.
+
+pub mod admin;
+pub mod metrics;
