@@ -87,6 +87,9 @@ pub const HTTP_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// An HTTP answer over many items goes out in pieces of about this size, so that it is never in memory as a whole.
 pub const HTTP_CHUNK_BYTES: usize = 32 << 10;
 
+/// Most addresses that one HTTP request may name.
+pub const HTTP_ADDRESSES_MAX: usize = 1_000;
+
 /// Most rows a core gathers for one question before others have their turn.
 pub const QUERY_ROWS_MAX: usize = 256;
 /// A core ends a slice of rows early, after at least one, when their text reaches this size.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{DataInfoId, Name, RegisterId, Scope};
+use crate::names::{CoreId, DataInfoId, Name, RegisterId, Scope};
 use crate::publisher::Publisher;
 use crate::stats::Stats;
 
@@ -296,6 +296,8 @@ pub struct DatumRow {
 pub struct ConnectionRow {
     /// The peer.
     pub address: SocketAddr,
+    /// Which core owns the socket.
+    pub core: CoreId,
     /// What it speaks: `bolt1` or `bolt2`; `unknown` before its first frame.
     pub protocol: Name,
     /// The client library's version, if it told.

@@ -268,8 +268,8 @@ where
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const REFUSAL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 44\r\n\
-connection: close\r\n\r\n{\"error\":\"too many HTTP connections, retry\"}\n";
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 62\r\n\
+connection: close\r\n\r\n{\"success\":false,\"message\":\"too many HTTP connections, retry\"}";
 
 /// Says that the port is full, as far as the socket takes it at once, and closes.
 fn refuse(stream: glommio::net::TcpStream) {

@@ -25,7 +25,7 @@ use crate::lanes::{Message, Ticket, ToControl, ToCore};
 const ROUNDS_PER_TURN: usize = 3;
 
 /// One data core at work.
-pub struct Driver {
+pub(crate) struct Driver {
     core: CoreId,
     net: Net<Bolt>,
     mesh: Mesh<Message>,

@@ -5,7 +5,7 @@ use rollcall_io::net::{FrameLen, Framing};
 
 /// The framing of every client connection.
 #[derive(Debug)]
-pub struct Bolt;
+pub(crate) struct Bolt;
 
 impl Framing for Bolt {
     type Error = FrameError;

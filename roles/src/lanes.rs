@@ -8,7 +8,7 @@ use rollcall_core::session::lane::Lane;
 
 /// One message between two executors.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// From one data core to another: sessions among themselves.
     Lane(Lane),
     /// From the control executor to a data core.
@@ -19,11 +19,11 @@ pub enum Message {
 
 /// Pairs an answer of a core with the question of the control executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub(crate) struct Ticket(pub(crate) u64);
 
 /// What the control executor wants of a data core.
 #[derive(Debug)]
-pub enum ToCore {
+pub(crate) enum ToCore {
     /// Answer this.
     Ask(Ticket, Query),
     /// Apply this to the operators' data.
@@ -38,7 +38,7 @@ pub enum ToCore {
 
 /// What a data core tells the control executor.
 #[derive(Debug)]
-pub enum ToControl {
+pub(crate) enum ToControl {
     /// The answer to a question.
     Answered(Ticket, Answer),
     /// A command or an order is carried out, and touched so many connections.

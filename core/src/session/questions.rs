@@ -199,13 +199,13 @@ impl Session {
             received_bytes,
             sent_bytes,
         } = traffic(connection.connect_id);
-        let core = connection.connect_id.core.0.to_string();
         ConnectionRow {
             address: connection.peer,
             protocol: Name::from(protocol),
             client_version: None,
             app: connection.app.clone().filter(|app| !app.is_empty()),
-            labels: vec![(Name::from("core"), Name::from(core))],
+            labels: Vec::new(),
+            core: connection.connect_id.core,
             received_bytes,
             sent_bytes,
             opened_ms: connection.opened_ms,

@@ -174,7 +174,8 @@ where
 /// The whole body, or the answer that says why not.
 async fn receive(body: Incoming, limit: usize) -> Result<Bytes, Response> {
     let too_long = || {
-        let text = format!("{{\"error\":\"the body is longer than {limit} bytes\"}}");
+        let text =
+            format!("{{\"success\":false,\"message\":\"the body is longer than {limit} bytes\"}}");
         refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
     if body.size_hint().lower() > limit as u64 {
@@ -185,7 +186,7 @@ async fn receive(body: Incoming, limit: usize) -> Result<Bytes, Response> {
         Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
         Err(_) => Err(refusal(
             StatusCode::BAD_REQUEST,
-            "{\"error\":\"the body is incomplete\"}".into(),
+            "{\"success\":false,\"message\":\"the body is incomplete\"}".into(),
         )),
     }
 }

@@ -208,7 +208,9 @@ fn an_oversize_body_is_answered_413_and_the_answer_arrives() {
     for text in answers {
         assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
         assert!(
-            text.ends_with("{\"error\":\"the body is longer than 1000 bytes\"}"),
+            text.ends_with(
+                "{\"success\":false,\"message\":\"the body is longer than 1000 bytes\"}"
+            ),
             "{text}"
         );
     }
@@ -255,7 +257,9 @@ fn one_connection_too_many_is_told_so() {
     let refused = read_all(&mut server.connect());
 
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert!(refused.ends_with("{\"error\":\"too many HTTP connections, retry\"}\n"));
+    assert!(
+        refused.ends_with("{\"success\":false,\"message\":\"too many HTTP connections, retry\"}")
+    );
 }
 
 #[test]
