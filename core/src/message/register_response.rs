@@ -60,3 +60,62 @@ impl<'a> RegisterResponse<'a> {
         writer.optional_text(self.message.as_deref());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java server 5.4.2.
+    const TAKEN: &[u8] =
+        b"O\xc84com.alipay.sofa.registry.core.model.RegisterResponse\x95\x07success\x08registId\
+        \x07version\x07refused\x07messageo\x90TS\x00$6ed653d2-e57c-4947-a14d-f8d1319bf4d4\xe1F\
+        \x1bPublisher register success!";
+
+    /// As the Java server 5.4.2 writes it.
+    const NOT_TAKEN: &[u8] =
+        b"O\xc84com.alipay.sofa.registry.core.model.RegisterResponse\x95\x07success\x08registId\
+        \x07version\x07refused\x07messageo\x90FN\xe0FS\x00'Publisher register failed!Type:REGIST\
+        ER";
+
+    fn encoded(message: &RegisterResponse<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.encode(&mut out);
+        out
+    }
+
+    fn taken() -> RegisterResponse<'static> {
+        RegisterResponse {
+            success: true,
+            regist_id: Some("6ed653d2-e57c-4947-a14d-f8d1319bf4d4".into()),
+            version: 1,
+            refused: false,
+            message: Some("Publisher register success!".into()),
+        }
+    }
+
+    fn not_taken() -> RegisterResponse<'static> {
+        RegisterResponse {
+            message: Some("Publisher register failed!Type:REGISTER".into()),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        assert_eq!(RegisterResponse::decode(TAKEN).unwrap(), taken());
+        assert_eq!(RegisterResponse::decode(NOT_TAKEN).unwrap(), not_taken());
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(encoded(&taken()), TAKEN);
+        assert_eq!(encoded(&not_taken()), NOT_TAKEN);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..TAKEN.len() {
+            assert!(RegisterResponse::decode(&TAKEN[..len]).is_err(), "{len}");
+        }
+    }
+}

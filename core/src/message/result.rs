@@ -47,3 +47,42 @@ impl<'a> PushResult<'a> {
         writer.optional_text(self.message.as_deref());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java client 5.4.2; the Node client writes the same.
+    const DELIVERED: &[u8] =
+        b"O\xbacom.alipay.sofa.registry.core.model.Result\x92\x07success\x07messageo\x90TN";
+
+    fn encoded(message: &PushResult<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.encode(&mut out);
+        out
+    }
+
+    fn delivered() -> PushResult<'static> {
+        PushResult {
+            success: true,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        assert_eq!(PushResult::decode(DELIVERED).unwrap(), delivered());
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(encoded(&delivered()), DELIVERED);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..DELIVERED.len() {
+            assert!(PushResult::decode(&DELIVERED[..len]).is_err(), "{len}");
+        }
+    }
+}
