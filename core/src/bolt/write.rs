@@ -45,6 +45,18 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// The head of a heartbeat, as the Java client sends it.
+    pub fn heartbeat(protocol: Protocol, request_id: u32) -> Self {
+        let kind = Kind::Heartbeat { timeout_ms: -1 };
+        Self {
+            protocol,
+            kind,
+            codec: CODEC_HESSIAN,
+            request_id,
+            class: "",
+        }
+    }
+
     /// Writes a whole frame whose content is what `content` appends.
     pub fn write(&self, out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
         let begun = self.begin(out);

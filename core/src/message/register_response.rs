@@ -40,7 +40,7 @@ impl<'a> RegisterResponse<'a> {
                 b"registId" => response.regist_id = read_name(reader, "registId")?,
                 b"version" => response.version = reader.long()?.unwrap_or(0),
                 b"refused" => response.refused = reader.boolean()?.unwrap_or(false),
-                b"message" => response.message = read_name(reader, "message")?,
+                b"message" => response.message = reader.text()?.map(|text| text.to_string_lossy()),
                 _ => return Ok(false),
             }
             Ok(true)

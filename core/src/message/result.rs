@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::MessageError;
-use super::fields::{read_message, read_name};
+use super::fields::read_message;
 use crate::hessian::{Writer, definition, definition_len};
 
 /// Name of the class.
@@ -30,7 +30,7 @@ impl<'a> PushResult<'a> {
         read_message(content, CLASS, |name, reader| {
             match name {
                 b"success" => result.success = reader.boolean()?.unwrap_or(false),
-                b"message" => result.message = read_name(reader, "message")?,
+                b"message" => result.message = reader.text()?.map(|text| text.to_string_lossy()),
                 _ => return Ok(false),
             }
             Ok(true)
