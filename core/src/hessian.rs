@@ -5,6 +5,7 @@
 //! of values are bounded, and a reader that skips keeps the tables of classes, types and references right.
 
 mod class;
+mod cursor;
 mod error;
 mod reader;
 mod spill;

@@ -14,6 +14,8 @@ pub const HESSIAN_VALUES_MAX: usize = 1 << 20;
 pub const HESSIAN_CLASSES_MAX: usize = 256;
 /// Most fields of one Hessian class definition.
 pub const HESSIAN_FIELDS_MAX: usize = 256;
+/// Longest field name in a Hessian class definition, in UTF-16 units.
+pub const HESSIAN_FIELD_NAME_MAX: usize = 256;
 /// Most bytes of one Hessian body that are read again through references: a text of 8 MiB listed by 10,000 references is refused.
 pub const HESSIAN_REPEATED_BYTES_MAX: usize = FRAME_BYTES_MAX;
 /// Longest name: data id, group, instance id, zone, application, registration id; in bytes.
