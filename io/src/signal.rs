@@ -55,7 +55,7 @@ impl Signals {
     }
 
     /// What was asked for since the last call. Ask after each wake-up.
-    pub fn next(&mut self) -> Option<Stop> {
+    pub fn take(&mut self) -> Option<Stop> {
         let received = self.received.load(Ordering::SeqCst);
         if received == self.told {
             return None;
@@ -88,7 +88,7 @@ mod tests {
     fn the_second_signal_asks_for_an_immediate_stop() {
         let ringer = Ringer::new().expect("a descriptor");
         let mut signals = Signals::catch(&ringer).expect("handlers");
-        assert_eq!(signals.next(), None);
+        assert_eq!(signals.take(), None);
 
         let stops = run_control(&ringer, |mut bell| async move {
             let mut stops = Vec::new();
@@ -96,7 +96,7 @@ mod tests {
                 raise(SIGTERM).expect("a signal to ourselves");
                 loop {
                     bell.wait(|| true).await;
-                    if let Some(stop) = signals.next() {
+                    if let Some(stop) = signals.take() {
                         stops.push(stop);
                         break;
                     }

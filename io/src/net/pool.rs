@@ -6,6 +6,10 @@ use super::outgoing::{Flight, Outgoing};
 
 /// Empty buffers by kind, a bounded number of each.
 #[derive(Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "the boxes themselves are what is used again"
+)]
 pub(crate) struct Pool {
     outgoing: Vec<Box<Outgoing>>,
     flights: Vec<Box<Flight>>,

@@ -38,6 +38,10 @@ pub(crate) struct NetRing {
     backlog: VecDeque<squeue::Entry>,
     completions: VecDeque<Completion>,
     released: VecDeque<Key>,
+    #[expect(
+        clippy::vec_box,
+        reason = "the kernel knows the address of a sending, so it must not move"
+    )]
     idle_sendings: Vec<Box<Sending>>,
     /// Operations the kernel has not finished.
     under_way: usize,

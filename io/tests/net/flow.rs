@@ -42,7 +42,7 @@ fn a_large_frame_passes_small_buffers_while_others_are_served(kind: TransportKin
     };
     let server = Server::start(kind, 1, &Reply::Echo, &settings);
     let payload: Vec<u8> = (0..4_u32 << 20)
-        .map(|index| (index * 31 >> 3) as u8)
+        .map(|index| ((index * 31) >> 3) as u8)
         .collect();
     let large = frame(&payload);
     let small = frame(b"small");
