@@ -2,6 +2,7 @@
 //!
 //! No socket, no clock, no randomness and no `async` in here. A reader's way through: [`machine`] (the one shape of a role),
 //! [`names`], [`limits`], then the wire ([`bolt`], [`hessian`], [`message`]), then the machines.
+//! [`meta`] holds what operators told, [`query`] is the door for HTTP, [`stats`] counts.
 #![forbid(unsafe_code)]
 
 pub mod bolt;
