@@ -79,6 +79,8 @@ pub enum Query {
 }
 
 /// Something an operator has the cores of this node do once; nothing of it is remembered.
+///
+/// Here and in `Selection` an IPv4 client of an IPv6 socket is named by its IPv4 address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// Drop what these connections registered, at once. They stay open, and what they register later counts.

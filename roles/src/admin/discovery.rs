@@ -117,7 +117,7 @@ fn all(facts: &Facts, request: &Request) -> Vec<Server> {
 }
 
 fn own(facts: &Facts, request: &Request) -> Option<Server> {
-    let is_at_work = facts.roles.session && facts.phase != Phase::Draining;
+    let is_at_work = facts.roles.session && facts.phase == Phase::Serving;
     let (host, port) = own_address(facts, request).filter(|_| is_at_work)?;
     Some(Server {
         address: with_port(&host, port),

@@ -7,6 +7,7 @@ use rollcall_core::limits;
 use rollcall_core::names::DataInfoId;
 use serde_json::Value;
 
+use super::json::canonical;
 use super::reply::{Problem, check_type};
 
 /// Names and values, decoded.
@@ -96,7 +97,8 @@ pub(super) fn data_info_id(name: &'static str, text: &str) -> Result<DataInfoId,
 /// A connection written as `ip:port`, or as 6.x does, `ip:port_sessionIp:port`.
 pub(super) fn connection(name: &'static str, text: &str) -> Result<SocketAddr, Problem> {
     let client = text.split('_').next().unwrap_or_default();
-    client.parse().map_err(|_| Problem::Parameter {
+    let parsed = client.parse::<SocketAddr>().map(canonical);
+    parsed.map_err(|_| Problem::Parameter {
         name,
         why: format!("must be ip:port, not {text:?}"),
     })
@@ -105,10 +107,12 @@ pub(super) fn connection(name: &'static str, text: &str) -> Result<SocketAddr, P
 /// An address.
 pub(super) fn ip(name: &'static str, text: &str) -> Result<IpAddr, Problem> {
     let parsed = text.trim().parse::<IpAddr>();
-    parsed.map_err(|_| Problem::Parameter {
-        name,
-        why: format!("must be addresses, not {text:?}"),
-    })
+    parsed
+        .map(|ip| ip.to_canonical())
+        .map_err(|_| Problem::Parameter {
+            name,
+            why: format!("must be addresses, not {text:?}"),
+        })
 }
 
 /// Addresses with semicolons or commas between them.
