@@ -171,7 +171,7 @@ on_one_and_two_cores! {
         names.iter().for_each(|name| drop(client.lists_until_strings(name, &["news"])));
     }
 
-    fn a_blank_group_is_the_default_group_and_a_tenant_sees_only_its_own(cores: usize) {
+    fn a_tenant_sees_only_its_own(cores: usize) {
         let node = Rollcall::start(cores);
         let mut tenant = or_skip!(Client::start(Published::Java("6.5.6")));
         tenant.connect(node.addresses.session, "DEFAULT_ZONE", Some("TENANT"));

@@ -1,6 +1,8 @@
 //! Ends of connections: what goes with them, and what must not.
 
-use rollcall_tests::{Client, Published, RawClient, Registration, Relay, Rollcall, Text};
+use rollcall_tests::{
+    Client, Options, Published, RawClient, Registration, Relay, Rollcall, Text, eventually,
+};
 
 fn publish(client: &mut RawClient, registration: &Registration, strings: &[&str]) {
     let strings: Vec<Text> = strings.iter().map(|text| Text::from(*text)).collect();
@@ -128,5 +130,31 @@ on_one_and_two_cores! {
         assert!(observer.list().zones.is_empty());
         publish(&mut client, &service.version(2), &["value again"]);
         observer.list_of(&["value again"]);
+    }
+
+    fn a_reader_without_progress_is_cut_and_what_it_published_stays_for_a_grace(cores: usize) {
+        let node = Rollcall::with(Options::cores(cores).set("session.grace_ms", 60_000));
+        let mut observer = observer_of(&node, "of the slow");
+        let mut slow = node.client();
+        publish(&mut slow, &Registration::new("of the slow", "p"), &["value"]);
+        observer.list_of(&["value"]);
+        slow.register_well(&Registration::new("loud", "slow").subscribe("zone"));
+        slow.list();
+        let address = slow.address();
+
+        // More than the buffers of both ends hold; the slow one never reads it.
+        let mut publisher = node.client();
+        let large = "x".repeat(7 << 20);
+        for round in 1..=4 {
+            publish(&mut publisher, &Registration::new("loud", "p").version(round), &[&large]);
+            publish(&mut publisher, &Registration::new(&format!("loud {round}"), "p"), &[&large]);
+            slow.send(&Registration::new(&format!("loud {round}"), &format!("slow {round}")).subscribe("zone"));
+        }
+        eventually("a reader without progress is cut", || node.addresses.core_of(address).is_none());
+
+        let mut back = node.client();
+        publish(&mut back, &Registration::new("of the slow", "p"), &["value"]);
+        publish(&mut back, &Registration::new("of the slow", "q"), &["news"]);
+        assert_eq!(observer.list().strings(), ["news", "value"], "nobody noticed the cut");
     }
 }

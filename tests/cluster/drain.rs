@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rollcall_tests::frame::Kind;
-use rollcall_tests::{Options, RawClient, Registration, Rollcall, http};
+use rollcall_tests::{Options, RawClient, Registration, Rollcall, eventually, http};
 
 const PAIRS: usize = 100;
 
@@ -47,7 +47,7 @@ on_one_and_two_cores! {
         let mut clients: Vec<_> = (0..10).map(|_| node.client()).collect();
         clients.iter_mut().for_each(|client| drop(client.heartbeat()));
         node.terminate();
-        while http::get(node.addresses.session, "/api/servers/query").body.contains(&node.addresses.bolt.port().to_string()) {}
+        lists_itself_no_more(&node);
 
         node.terminate();
 
@@ -61,10 +61,18 @@ on_one_and_two_cores! {
 
         node.terminate();
 
-        while !http::get(node.addresses.session, "/api/servers/query").body.is_empty() {}
+        lists_itself_no_more(&node);
         let refused = std::net::TcpStream::connect(node.addresses.bolt);
         assert!(refused.is_err(), "a connection was taken while draining");
     }
+}
+
+fn lists_itself_no_more(node: &Rollcall) {
+    eventually("a draining node lists itself no more", || {
+        http::get(node.addresses.session, "/api/servers/query")
+            .body
+            .is_empty()
+    });
 }
 
 /// Reads one connection to its end, when told; a push on the way is a failure.

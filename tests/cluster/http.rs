@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use rollcall_tests::http::{self, get, post};
-use rollcall_tests::{Registration, Rollcall};
+use rollcall_tests::{Registration, Rollcall, eventually};
 
 fn bolt_of(node: &Rollcall) -> String {
     node.addresses.bolt.to_string()
@@ -82,7 +82,9 @@ on_one_and_two_cores! {
         assert!(count.contains("[Publisher] size of publisher in DefaultDataCenter is 1"), "{count}");
 
         drop(client);
-        while node.counts() != "Subscriber count: 0, Publisher count: 0, Watcher count: 0" {}
+        eventually("everything left with its connection", || {
+            node.counts() == "Subscriber count: 0, Publisher count: 0, Watcher count: 0"
+        });
     }
 
     fn connections_tell_their_facts(cores: usize) {

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use rollcall_tests::{Options, RawClient, Registration, Rollcall, Text};
+use rollcall_tests::frame::Frame;
+use rollcall_tests::{Options, RawClient, Registration, Rollcall, Text, eventually};
 
 const CONNECTIONS: usize = 64;
 const BURST: usize = 1_000;
@@ -20,10 +21,7 @@ fn burst(mut client: RawClient, place: usize) -> Duration {
         })
         .collect();
     let ids: Vec<_> = requests.iter().map(|request| request.id).collect();
-    let bytes: Vec<u8> = requests
-        .iter()
-        .flat_map(rollcall_tests::frame::Frame::encode)
-        .collect();
+    let bytes: Vec<u8> = requests.iter().flat_map(Frame::encode).collect();
     let mut writer = client.writer();
     let started = Instant::now();
     let writing =
@@ -71,17 +69,16 @@ on_one_and_two_cores! {
         }).collect();
         let _publishers: Vec<_> = publishers.into_iter().map(|publisher| publisher.join().expect("all answered")).collect();
 
-        let newest: Vec<_> = (0..8).map(|place| format!("publisher {place} round 50")).collect();
-        let newest: Vec<_> = newest.iter().map(String::as_str).collect();
+        let newest: Vec<_> = (0..8).map(|place| Text::from(format!("publisher {place} round 50"))).collect();
         for subscriber in &mut subscribers {
-            let mut version = 0;
-            subscriber.list_until(|list| {
-                let strings: Vec<_> = list.strings();
-                strings == newest.iter().map(|text| Text::from(*text)).collect::<Vec<_>>()
-            });
-            for list in subscriber.lists_heard() {
-                assert!(list.version > version);
+            let mut version = 1;
+            loop {
+                let list = subscriber.list();
+                assert!(list.version > version, "{} after {version}", list.version);
                 version = list.version;
+                if list.strings() == newest {
+                    break;
+                }
             }
         }
     }
@@ -96,16 +93,11 @@ on_one_and_two_cores! {
 
         clients.iter_mut().for_each(|client| drop(client.heartbeat()));
         clients.pop().expect("four").close();
-        // The place is free as soon as the close was handled.
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
+        eventually("the place of the one that left is free", || {
             let mut next = node.client();
-            let _ = next.try_send_bytes(&rollcall_tests::frame::Frame::heartbeat(1).encode());
-            if next.next_frame().is_some() {
-                break;
-            }
-            assert!(Instant::now() < deadline, "the place stayed taken");
-        }
+            let _ = next.try_send_bytes(&Frame::heartbeat(1).encode());
+            next.next_frame().is_some()
+        });
     }
 
     fn a_name_beyond_the_limit_is_refused_with_the_limit(cores: usize) {
@@ -131,7 +123,8 @@ on_one_and_two_cores! {
         assert!(connections.len() >= clients.len());
         for core in 0..cores {
             let share = connections.iter().filter(|facts| facts["core"] == core).count() * 100 / connections.len();
-            assert!(share >= 30 / cores.pow(2).min(2), "core {core} has {share} %");
+            let fair = if cores == 1 { 100..=100 } else { 35..=65 };
+            assert!(fair.contains(&share), "core {core} has {share} %");
         }
     }
 }

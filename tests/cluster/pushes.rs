@@ -239,6 +239,27 @@ on_one_and_two_cores! {
         assert_eq!(during.config().value, None);
     }
 
+    fn groups_and_tenants_with_one_data_id_are_different_services(cores: usize) {
+        let node = Rollcall::start(cores);
+        let mut client = node.client();
+        let plain = Registration::new("same name", "plain");
+        let others = [
+            Registration { group: "OTHER".into(), regist_id: "group".into(), ..plain.clone() },
+            Registration { instance: Some("OTHER".into()), regist_id: "tenant".into(), ..plain.clone() },
+        ];
+
+        publish(&mut client, &plain, &["plain"]);
+        for other in &others {
+            client.register_well(&other.subscribe("global"));
+            assert_eq!(client.list().version, 1, "nothing is known of {other:?}");
+            publish(&mut client, other, &["other"]);
+            assert_eq!(client.list().strings(), ["other"]);
+        }
+
+        client.register_well(&plain.subscribe("global"));
+        assert_eq!(client.list().strings(), ["plain"]);
+    }
+
     fn sync_config_names_the_one_segment_that_pushes_carry(cores: usize) {
         let node = Rollcall::start(cores);
         let mut client = node.client();

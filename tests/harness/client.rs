@@ -1,6 +1,6 @@
 //! A published client at work in a process of its own, told what to do by a test.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Stdio};
@@ -29,7 +29,6 @@ struct Event {
     value: Option<Text>,
     class: String,
     data_id: Text,
-    event_type: String,
     version: i64,
 }
 
@@ -61,6 +60,8 @@ pub struct Client {
     events: Receiver<Event>,
     unread: VecDeque<Event>,
     next_id: u64,
+    /// How often each publisher published, which is the version of its registration.
+    publications: BTreeMap<String, i64>,
 }
 
 impl Client {
@@ -83,6 +84,7 @@ impl Client {
             events,
             unread: VecDeque::new(),
             next_id: 0,
+            publications: BTreeMap::new(),
         };
         client.expect("its start", |event| event.event == "ready");
         Some(client)
@@ -119,6 +121,7 @@ impl Client {
     /// Registers a publisher under a name; tells when, in nanoseconds.
     pub fn publish(&mut self, name: &str, data_id: impl Into<Text>, strings: &[Text]) -> u64 {
         let data_id = data_id.into().json();
+        self.publications.insert(name.to_owned(), 1);
         self.done(
             "publish",
             &format!(
@@ -130,6 +133,7 @@ impl Client {
 
     /// Publishes other strings; tells when, in nanoseconds.
     pub fn republish(&mut self, name: &str, strings: &[Text]) -> u64 {
+        *self.publications.entry(name.to_owned()).or_default() += 1;
         self.done(
             "republish",
             &format!(r#""name":"{name}","values":{}"#, json(strings)),
@@ -162,10 +166,12 @@ impl Client {
     /// Waits until the server acknowledged the newest version of a publisher's registration.
     pub fn acknowledged(&mut self, name: &str, data_id: &str) {
         if self.kind == Published::Node {
+            let version = self.publications[name];
             self.expect(&format!("the acknowledgement of {name}"), |event| {
                 event.event == "acknowledged"
                     && event.class == "PublisherRegister"
                     && event.data_id == data_id
+                    && event.version >= version
             });
         } else {
             self.done("acknowledged", &format!(r#""name":"{name}""#));

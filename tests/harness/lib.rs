@@ -14,7 +14,7 @@ pub mod raw;
 pub mod relay;
 pub mod text;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use client::{Client, Seen};
 pub use drivers::{EVERY_CLIENT, ONE_OF_EACH, Published};
@@ -26,3 +26,13 @@ pub use text::Text;
 
 /// How long a test waits for what must come. A published client may take 10 s to come back after a restart, and tests share few cores.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until the answer is yes. For what nobody announces, such as a page that shows a count; everything else is waited for.
+pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never so: {what}");
+        // A pace, so that the question does not take the cores from whoever should make it true.
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}

@@ -220,22 +220,6 @@ impl Rollcall {
         panic!("no connection of {} landed on core {core}", others.len());
     }
 
-    /// The value of a metric, summed over its labels.
-    pub fn metric(&self, name: &str) -> f64 {
-        let reply = http::get(self.addresses.session, "/metrics");
-        assert_eq!(reply.status, 200, "{reply:?}");
-        let of_metric = |line: &&str| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
-        };
-        let values = reply
-            .body
-            .lines()
-            .filter(of_metric)
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        values.sum()
-    }
-
     /// How many publishers, subscribers and watchers the session counts.
     pub fn counts(&self) -> String {
         http::get(self.addresses.session, "/digest/data/count").body
