@@ -92,12 +92,13 @@ on_one_and_two_cores! {
         let mut client = node.client_on_core(cores - 1);
         client.register_well(&Registration::new("facts", "s").subscribe("zone"));
 
-        let address = client.address().to_string();
-        let connections = node.addresses.connections();
-        let facts = connections.iter().find(|facts| facts["address"] == address.as_str()).expect("it is connected");
+        let facts = node.addresses.connections(&format!("?address={}", client.address())).pop().expect("it is connected");
 
+        assert_eq!(facts["address"], client.address().to_string().as_str());
         assert_eq!(facts["core"], cores - 1);
-        assert_eq!(facts["app"], "raw");
+        assert_eq!(facts["appName"], "raw");
+        assert_eq!(facts["subscribers"], 1);
+        assert!(facts["receivedBytes"].as_u64() > Some(100), "{facts}");
     }
 
     fn the_push_switch_is_told_where_it_is_asked(cores: usize) {

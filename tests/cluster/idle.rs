@@ -56,7 +56,7 @@ fn an_idle_publisher_stays() {
     }
     let all = ["publisher 0", "publisher 1", "publisher 2"];
     observer.lists_until_strings("list", &all);
-    let connections = node.addresses.connections().len();
+    let connections = node.addresses.connections("").len();
 
     let meanwhile = observer.lists_during("list", IDLE);
 
@@ -69,7 +69,7 @@ fn an_idle_publisher_stays() {
     );
     assert!(observer.peek("empty").is_empty());
     assert_eq!(
-        node.addresses.connections().len(),
+        node.addresses.connections("").len(),
         connections,
         "nobody was cut"
     );

@@ -118,7 +118,7 @@ on_one_and_two_cores! {
         let mut clients: Vec<_> = (0..300).map(|_| node.client()).collect();
         clients.iter_mut().for_each(|client| drop(client.heartbeat()));
 
-        let connections = node.addresses.connections();
+        let connections = node.addresses.connections("");
 
         assert!(connections.len() >= clients.len());
         for core in 0..cores {

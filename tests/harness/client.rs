@@ -122,45 +122,42 @@ impl Client {
     pub fn publish(&mut self, name: &str, data_id: impl Into<Text>, strings: &[Text]) -> u64 {
         let data_id = data_id.into().json();
         self.publications.insert(name.to_owned(), 1);
-        self.done(
+        self.order(
             "publish",
-            &format!(
-                r#""name":"{name}","dataId":{data_id},"values":{}"#,
-                json(strings)
-            ),
+            name,
+            &format!(r#","dataId":{data_id},"values":{}"#, json(strings)),
         )
     }
 
     /// Publishes other strings; tells when, in nanoseconds.
     pub fn republish(&mut self, name: &str, strings: &[Text]) -> u64 {
         *self.publications.entry(name.to_owned()).or_default() += 1;
-        self.done(
+        self.order(
             "republish",
-            &format!(r#""name":"{name}","values":{}"#, json(strings)),
+            name,
+            &format!(r#","values":{}"#, json(strings)),
         )
     }
 
     /// Registers a subscriber under a name.
     pub fn subscribe(&mut self, name: &str, data_id: impl Into<Text>, scope: &str) {
         let data_id = data_id.into().json();
-        self.done(
+        self.order(
             "subscribe",
-            &format!(r#""name":"{name}","dataId":{data_id},"scope":"{scope}""#),
+            name,
+            &format!(r#","dataId":{data_id},"scope":"{scope}""#),
         );
     }
 
     /// Registers a configurator under a name.
     pub fn configure(&mut self, name: &str, data_id: impl Into<Text>) {
         let data_id = data_id.into().json();
-        self.done(
-            "configure",
-            &format!(r#""name":"{name}","dataId":{data_id}"#),
-        );
+        self.order("configure", name, &format!(r#","dataId":{data_id}"#));
     }
 
     /// Ends a registration.
     pub fn unregister(&mut self, name: &str) {
-        self.done("unregister", &format!(r#""name":"{name}""#));
+        self.order("unregister", name, "");
     }
 
     /// Waits until the server acknowledged the newest version of a publisher's registration.
@@ -174,13 +171,13 @@ impl Client {
                     && event.version >= version
             });
         } else {
-            self.done("acknowledged", &format!(r#""name":"{name}""#));
+            self.order("acknowledged", name, "");
         }
     }
 
     /// The list that the client holds for a subscriber.
     pub fn peek(&mut self, name: &str) -> Zones {
-        self.done("peek", &format!(r#""name":"{name}""#));
+        self.order("peek", name, "");
         let event = self.expect(&format!("what {name} holds"), |event| {
             event.event == "peek" && event.name == name
         });
@@ -263,6 +260,12 @@ impl Client {
     /// Lets a frozen process go on.
     pub fn thaw(&self) {
         signal(self.process.id(), "CONT");
+    }
+
+    /// Gives a command about something that has a name.
+    fn order(&mut self, what: &str, name: &str, rest: &str) -> u64 {
+        let name = Text::from(name).json();
+        self.done(what, &format!(r#""name":{name}{rest}"#))
     }
 
     fn done(&mut self, what: &str, rest: &str) -> u64 {

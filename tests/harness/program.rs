@@ -54,21 +54,16 @@ impl Addresses {
         }
     }
 
-    /// The core that owns the connection of the client at this address.
+    /// The core that owns the connection of the client at this address; nothing when there is no such connection.
     pub fn core_of(&self, client: SocketAddr) -> Option<usize> {
-        let client = client.to_string();
-        let connections = self.connections();
-        let of_client = connections
-            .iter()
-            .find(|facts| facts["address"] == client.as_str())?;
-        of_client["core"]
-            .as_u64()
-            .and_then(|core| usize::try_from(core).ok())
+        let connections = self.connections(&format!("?address={client}"));
+        let core = connections.first()?["core"].as_u64();
+        core.and_then(|core| usize::try_from(core).ok())
     }
 
-    /// What the node tells about its connections.
-    pub fn connections(&self) -> Vec<Json> {
-        let reply = http::get(self.session, "/connections/query");
+    /// What the node tells about its connections: all, or those that `query` asks for.
+    pub fn connections(&self, query: &str) -> Vec<Json> {
+        let reply = http::get(self.session, &format!("/connections/details{query}"));
         assert_eq!(reply.status, 200, "{reply:?}");
         let Json::Array(connections) = reply.json() else {
             panic!("no list: {reply:?}")
