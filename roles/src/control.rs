@@ -67,7 +67,7 @@ impl Control {
         loop {
             drained += self.receive();
             self.give_up_on_silent_cores();
-            match signals.next() {
+            match signals.take() {
                 Some(Stop::Orderly) => ends_at = Some(self.begin_drain()),
                 Some(Stop::Immediate) => break,
                 None => {}

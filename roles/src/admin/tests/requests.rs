@@ -121,7 +121,7 @@ fn changes_from_another_host_need_the_token_and_questions_do_not() {
         port
     };
     let with_token = || Access {
-        token: Some("s3cret".into()),
+        token: Some(crate::config::MaskedString::new("s3cret".to_owned())),
         allow_unauthenticated: false,
     };
 
