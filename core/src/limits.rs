@@ -59,8 +59,9 @@ pub const RING_COMPLETIONS: u32 = 16 * 1024;
 pub const COMPLETIONS_PER_TURN_MAX: usize = 4096;
 /// Parts of one vectored send; the rest goes with the next.
 pub const SEND_PARTS_MAX: usize = 32;
-/// A shared body below this size is copied behind its prefix: copying is cheaper than a further part.
-pub const SHARED_COPY_BELOW: usize = 2 << 10;
+/// A shared body below this size is copied behind its prefix. Measured on loopback: up to 4 KiB both cost the same, at 8 KiB a part of its
+/// own saves 8 % of a send, at 64 KiB 40 %; and a copy needs no place among the parts.
+pub const SHARED_COPY_BELOW: usize = 4 << 10;
 /// Buffers of one kind that a core keeps for reuse.
 pub const POOLED_BUFFERS_MAX: usize = 1024;
 /// A buffer that grew beyond this is given back to the allocator.

@@ -276,6 +276,30 @@ mod tests {
     }
 
     #[test]
+    fn accepted_sockets_inherit_how_their_peer_is_watched() {
+        let listening = bind_all(loopback(0), 1).expect("a free port");
+        let _client = std::net::TcpStream::connect(listening.address).expect("a listener");
+
+        let (accepted, _) = listening.listeners[0].accept().expect("a client");
+
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().expect("an open socket"));
+        assert!(socket.keepalive().expect("an open socket"));
+        assert_eq!(
+            socket.tcp_keepalive_time().expect("an open socket"),
+            KEEPALIVE_IDLE
+        );
+        assert_eq!(
+            socket.tcp_user_timeout().expect("an open socket"),
+            Some(USER_TIMEOUT)
+        );
+        assert_eq!(
+            socket.tcp_notsent_lowat().expect("an open socket"),
+            NOT_SENT_LOW_WATER_BYTES
+        );
+    }
+
+    #[test]
     fn a_foreign_address_is_named() {
         let error = bind_all("192.0.2.1:0".parse().expect("an address"), 1).expect_err("not ours");
 

@@ -6,8 +6,7 @@ use std::io;
 
 use io_uring::IoUring;
 
-use crate::net::TransportKind;
-use crate::net::ring::build_ring;
+use crate::net::{TransportKind, build_ring};
 use crate::sys::{self, LOCKED_MEMORY, OPEN_FILES, ResourceLimit};
 
 /// glommio refuses to start an executor below this.

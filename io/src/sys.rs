@@ -132,6 +132,7 @@ impl Epoll {
 pub(crate) struct Pages {
     start: NonNull<u8>,
     bytes: usize,
+    is_leaked: bool,
 }
 
 impl Pages {
@@ -145,7 +146,11 @@ impl Pages {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).expect("the kernel maps nothing at zero");
-        Ok(Self { start, bytes })
+        Ok(Self {
+            start,
+            bytes,
+            is_leaked: false,
+        })
     }
 
     /// Where they begin.
@@ -157,10 +162,18 @@ impl Pages {
     pub(crate) fn len(&self) -> usize {
         self.bytes
     }
+
+    /// Keeps them mapped for ever.
+    pub(crate) fn leak(&mut self) {
+        self.is_leaked = true;
+    }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
+        if self.is_leaked {
+            return;
+        }
         // SAFETY: exactly the mapping made in `new`; whoever hands it to the kernel keeps it until the kernel is done.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
