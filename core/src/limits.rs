@@ -14,6 +14,10 @@ pub const HESSIAN_VALUES_MAX: usize = 1 << 20;
 pub const HESSIAN_CLASSES_MAX: usize = 256;
 /// Most fields of one Hessian class definition.
 pub const HESSIAN_FIELDS_MAX: usize = 256;
+/// Longest field name in a Hessian class definition, in UTF-16 units.
+pub const HESSIAN_FIELD_NAME_MAX: usize = 256;
+/// Most bytes of one Hessian body that are read again through references: a text of 8 MiB listed by 10,000 references is refused.
+pub const HESSIAN_REPEATED_BYTES_MAX: usize = FRAME_BYTES_MAX;
 /// Longest name: data id, group, instance id, zone, application, registration id; in bytes.
 pub const NAME_BYTES_MAX: usize = 1 << 10;
 /// Most strings of one publisher.
@@ -33,11 +37,137 @@ pub const RECEIVE_BYTES_PER_TURN_MAX: usize = 64 << 10;
 pub const PARTIAL_BYTES_PER_CORE_MAX: usize = 64 << 20;
 /// What a slow reader may owe beyond the frame in flight.
 pub const OWED_BYTES_MAX: usize = 256 << 10;
+/// From here a connection is cut: the soft bound, and one largest frame that was appended when there was still room.
+pub const OWED_BYTES_CUT: usize = OWED_BYTES_MAX + 2 * FRAME_BYTES_MAX;
+/// How long a closing connection may take to get rid of what was queued for it.
+pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
+/// How long a connection that we shut waits for the peer's end, so that a reset does not destroy the last answer.
+pub const LINGER_MAX: Duration = Duration::from_secs(2);
+/// How long not to accept after the process ran out of descriptors.
+pub const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+/// Connections of one core; a completion carries the slot in 24 bits.
+pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;
+/// Receive buffers shared by all connections of a core; a power of two.
+pub const RECEIVE_BUFFERS: u16 = 4096;
+/// Bytes of one receive buffer: most frames fit, and all of them together are 8 MiB.
+pub const RECEIVE_BUFFER_BYTES: u32 = 2048;
+/// Submission slots of a core's ring; what does not fit goes in a further call.
+pub const RING_SUBMISSIONS: u32 = 1024;
+/// Completion slots of a core's ring.
+pub const RING_COMPLETIONS: u32 = 16 * 1024;
+/// Completions taken up in one turn.
+pub const COMPLETIONS_PER_TURN_MAX: usize = 4096;
+/// Parts of one vectored send; the rest goes with the next.
+pub const SEND_PARTS_MAX: usize = 32;
+/// A shared body below this size is copied behind its prefix: copying is cheaper than a further part.
+pub const SHARED_COPY_BELOW: usize = 2 << 10;
+/// Buffers of one kind that a core keeps for reuse.
+pub const POOLED_BUFFERS_MAX: usize = 1024;
+/// A buffer that grew beyond this is given back to the allocator.
+pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Connections the kernel holds for one listener until we accept them.
+pub const LISTEN_BACKLOG: i32 = 4096;
 /// Slots of a lane between two cores; each carries a batch.
 pub const LANE_SLOTS: usize = 4;
+/// Log lines that wait for a slow reader of standard error; further ones are dropped and counted.
+pub const LOG_LINES_WAITING_MAX: usize = 8_192;
+
+/// Longest body of an HTTP request: an operator's value or a list of addresses.
+pub const HTTP_BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest head of an HTTP request; the same is hyper's read buffer. Java clients send all they know in the query.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+/// Most header lines of an HTTP request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// Most HTTP connections of one port; further ones are told so and closed.
+pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// How long the head, and again the body, of an HTTP request may take from its first byte.
+pub const HTTP_RECEIVE_MAX: Duration = Duration::from_secs(10);
+/// How long an HTTP connection is kept open without a request.
+pub const HTTP_IDLE_CLOSE: Duration = Duration::from_secs(60);
+/// How long a peer may take no byte of an HTTP answer.
+pub const HTTP_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// An HTTP answer over many items goes out in pieces of about this size, so that it is never in memory as a whole.
+pub const HTTP_CHUNK_BYTES: usize = 32 << 10;
+
+/// Most addresses that one HTTP request may name.
+pub const HTTP_ADDRESSES_MAX: usize = 1_000;
+
+/// Most rows a core gathers for one question before others have their turn.
+pub const QUERY_ROWS_MAX: usize = 256;
+/// A core ends a slice of rows early, after at least one, when their text reaches this size.
+pub const QUERY_SLICE_BYTES_MAX: usize = 1 << 20;
+
+/// Most values that operators may store for configurators.
+pub const PROVIDED_VALUES_MAX: usize = 10_000;
+/// All stored values together.
+pub const PROVIDED_BYTES_MAX: usize = 64 << 20;
+/// Most addresses in one list of the blacklist.
+pub const BLACKLIST_ADDRESSES_MAX: usize = 10_000;
+/// Most client addresses that are off at a time.
+pub const CLIENTS_OFF_MAX: usize = 100_000;
+
+/// How long the version of a datum without publishers is remembered.
+pub const EMPTY_DATUM_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How many of them at most; the oldest goes first.
+pub const EMPTY_DATUMS_MAX: usize = 100_000;
+/// How long a removal is remembered: longer than the longest half-open connection and the grace.
+pub const TOMBSTONE_KEPT: Duration = Duration::from_secs(300);
+/// How many removals at most; the oldest goes first.
+pub const TOMBSTONES_MAX: usize = 100_000;
+/// How long the publishers of a connection that we ended await their client.
+pub const GRACE: Duration = Duration::from_secs(15);
+
+/// Data-plane cores of one node.
+pub const CORES_MAX: usize = 256;
+/// Registrations of one connection, of all kinds.
+pub const REGISTRATIONS_PER_CONNECTION_MAX: usize = 100_000;
+/// Subscribers of one connection that get the same pushes.
+pub const SUBSCRIBERS_PER_GROUP_MAX: usize = 10_000;
+/// Services that one core knows: as a home, or because a connection of it subscribes.
+pub const SERVICES_PER_CORE_MAX: usize = 4_000_000;
+/// Bytes of published strings that one core keeps.
+pub const PUBLISHED_BYTES_PER_CORE_MAX: usize = 16 << 30;
+/// Zones in which one service has publishers.
+pub const ZONES_PER_DATUM_MAX: usize = 256;
+/// Groups handled in one slice of a fan-out, before requests have their turn again.
+pub const FANOUT_SLICE: usize = 256;
+/// How long a client may take to acknowledge a push once it is in the kernel; also its time-out field.
+pub const PUSH_TIMEOUT: Duration = Duration::from_secs(4);
+/// Pause before a failed push is sent again; doubles up to the maximum.
+pub const PUSH_RETRY_MIN: Duration = Duration::from_millis(500);
+/// Longest pause between two tries.
+pub const PUSH_RETRY_MAX: Duration = Duration::from_secs(30);
+/// A registration is answered after this time even if its owner is silent: clients give up after 1,000 ms.
+pub const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// Pause before a change that its owner did not confirm, or an interest it did not answer, is sent again.
+pub const RESEND_AFTER: Duration = Duration::from_millis(500);
+/// How long a service without subscribers is still watched: a reconnect finds it warm.
+pub const INTEREST_KEPT: Duration = Duration::from_secs(60);
+/// How often a session compares the versions it watches with their remote owners.
+pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
+/// Encoded bodies that one home core keeps for late subscribers; the oldest goes first.
+pub const BODY_CACHE_BYTES_MAX: usize = 64 << 20;
+/// The same by number.
+pub const BODY_CACHE_ENTRIES_MAX: usize = 100_000;
+/// Requests that one core may have unanswered at another.
+pub const CREDITS_PER_CORE: u32 = 4096;
+/// A batch that grew beyond this many messages is not used again.
+pub const LANE_BATCH_KEPT_MAX: usize = 4096;
+/// Messages that may wait for one lane before `try_send` refuses; answers and ends of connections always find room.
+pub const OUTBOX_MESSAGES_MAX: usize = 64 << 10;
 
 const _: () = {
+    assert!(HTTP_HEAD_BYTES_MAX >= 8 << 10, "hyper's least buffer");
+    assert!(HTTP_BODY_BYTES_MAX < PROVIDED_BYTES_MAX);
+    assert!(ANSWER_WITHIN.as_millis() < 1000);
+    assert!(PUSH_TIMEOUT.as_secs() < WRITE_STALL_MAX.as_secs());
+    assert!(TOMBSTONE_KEPT.as_secs() > IDLE_CLOSE.as_secs() + GRACE.as_secs());
     assert!(RECEIVE_BYTES_PER_TURN_MAX < FRAME_BYTES_MAX);
     assert!(FRAME_BYTES_MAX < PARTIAL_BYTES_PER_CORE_MAX);
     assert!(NAME_BYTES_MAX < FRAME_BYTES_MAX);
+    assert!(OWED_BYTES_MAX + FRAME_BYTES_MAX <= OWED_BYTES_CUT);
+    assert!(CONNECTIONS_PER_CORE_MAX < 1 << 24);
+    assert!(RECEIVE_BUFFERS.is_power_of_two());
+    assert!(RING_COMPLETIONS >= 4 * RING_SUBMISSIONS);
+    assert!(SEND_PARTS_MAX >= 2);
 };

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tables::{Seed, Table};
+
 /// Instance id of a client that names none.
 pub const DEFAULT_INSTANCE_ID: &str = "DEFAULT_INSTANCE_ID";
 /// Zone of a publisher or subscriber that names none.
@@ -17,6 +19,40 @@ pub const DEFAULT_DATA_CENTER: &str = "DefaultDataCenter";
 
 /// A shared piece of text: zone, application, client version.
 pub type Name = Arc<str>;
+
+/// One copy of each name in use: ten thousand publishers of one zone share its text.
+#[derive(Debug)]
+pub struct Interner {
+    names: Table<Name, ()>,
+    sweep_at: usize,
+}
+
+impl Interner {
+    /// How many names are kept before the first look for those nobody uses any more.
+    const FIRST_SWEEP: usize = 1024;
+
+    /// An empty one.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            names: seed.table(),
+            sweep_at: Self::FIRST_SWEEP,
+        }
+    }
+
+    /// The shared copy of this text. Names leave with their last user, at the latest when the number of names has doubled.
+    pub fn intern(&mut self, text: &str) -> Name {
+        if let Some((name, ())) = self.names.get_key_value(text) {
+            return Name::clone(name);
+        }
+        if self.names.len() >= self.sweep_at {
+            self.names.retain(|name, ()| Arc::strong_count(name) > 1);
+            self.sweep_at = (self.names.len() * 2).max(Self::FIRST_SWEEP);
+        }
+        let name = Name::from(text);
+        self.names.insert(Name::clone(&name), ());
+        name
+    }
+}
 
 /// What is published and subscribed to: data id, instance id (tenant) and group.
 ///
@@ -99,12 +135,22 @@ impl Ord for DataInfoId {
 
 impl fmt::Display for DataInfoId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#@#{}#@#{}", self.data_id(), self.instance_id(), self.group())
+        write!(
+            f,
+            "{}#@#{}#@#{}",
+            self.data_id(),
+            self.instance_id(),
+            self.group()
+        )
     }
 }
 
 fn or_default<'a>(text: &'a str, default: &'a str) -> &'a str {
-    if text.trim().is_empty() { default } else { text }
+    if text.trim().is_empty() {
+        default
+    } else {
+        text
+    }
 }
 
 /// FNV-1a over the three parts with a separator that no UTF-8 text contains, then a finishing mix.
@@ -211,7 +257,9 @@ fn uuid_text(uuid: &[u8; 16]) -> [u8; 36] {
 }
 
 /// One data-plane core of this node, counted from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct CoreId(pub u16);
 
 impl CoreId {
@@ -222,11 +270,15 @@ impl CoreId {
 }
 
 /// One node of the cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct NodeId(pub u64);
 
 /// A member of the ring: one core of one node. It owns the shard of the ring that follows its points.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Member {
     /// Which node.
     pub node: NodeId,

@@ -1,0 +1,291 @@
+//! The owner of a shard: the one place where a datum changes and gets its next version.
+//!
+//! What arrives in one turn is merged: each changed datum costs one notice per interested session, however many publishers
+//! moved. A removal leaves a tombstone, so that a late or repeated older registration cannot revive what is gone.
+
+pub mod datum;
+mod questions;
+mod tombstones;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::exchange::{Removal, ToData, ToSession, Token};
+use crate::limits;
+use crate::machine::{Instant, Machine, Now};
+use crate::names::{DataInfoId, Member, RegisterId};
+use crate::publisher::Publisher;
+use crate::stats::Stats;
+use crate::tables::{Seed, Table};
+use crate::version::{DatumVersion, VersionClock};
+
+use datum::Datum;
+use tombstones::Tombstones;
+
+/// What can happen to an owner shard.
+#[derive(Debug)]
+pub enum Event {
+    /// A session core says something.
+    FromSession {
+        /// Which one; answers and notices go there.
+        session: Member,
+        /// What it says.
+        message: ToData,
+    },
+}
+
+/// What an owner shard may do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Say something to a session core.
+    ToSession {
+        /// To which.
+        session: Member,
+        /// What.
+        message: ToSession,
+    },
+}
+
+/// The datums of one shard.
+#[derive(Debug)]
+pub struct Data {
+    datums: Table<DataInfoId, Datum>,
+    versions: VersionClock,
+    /// Changed since the last notice, each once, in the order of their first change.
+    changed: VecDeque<DataInfoId>,
+    tombstones: Tombstones,
+    /// Empty datums and when they may be forgotten; constant time-out, so in order.
+    empty: VecDeque<(Instant, DataInfoId)>,
+    stored_publishers: usize,
+    stats: Stats,
+}
+
+impl Data {
+    /// An empty shard that gives no version at or below `floor`.
+    pub fn new(seed: Seed, floor: DatumVersion) -> Self {
+        Self {
+            datums: seed.table(),
+            versions: VersionClock::new(floor, 0),
+            changed: VecDeque::new(),
+            tombstones: Tombstones::new(seed),
+            empty: VecDeque::new(),
+            stored_publishers: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// One datum.
+    pub fn datum(&self, data_info_id: &DataInfoId) -> Option<&Datum> {
+        self.datums.get(data_info_id)
+    }
+
+    fn on_put(&mut self, now: Now, data_info_id: DataInfoId, publisher: Arc<Publisher>) {
+        let register_id = &publisher.register_id;
+        if self
+            .tombstones
+            .forbids(&data_info_id, register_id, publisher.order)
+        {
+            self.stats.registrations_stale += 1;
+            return;
+        }
+        let datum = self.datums.entry(data_info_id.clone()).or_default();
+        let before = datum.publishers().len();
+        let put = datum.put(publisher);
+        self.stored_publishers += datum.publishers().len() - before;
+        match put {
+            datum::Put::Shown => self.mark_changed(now, data_info_id),
+            datum::Put::HolderMoved => {}
+            datum::Put::Outdated => self.stats.registrations_stale += 1,
+        }
+    }
+
+    fn on_remove(
+        &mut self,
+        now: Now,
+        data_info_id: DataInfoId,
+        register_id: RegisterId,
+        cause: Removal,
+    ) {
+        let held = self
+            .datums
+            .get(&data_info_id)
+            .and_then(|datum| datum.find(&register_id));
+        match cause {
+            Removal::Unregistered(order) => {
+                if held.is_some_and(|held| held.order > order) {
+                    self.stats.registrations_stale += 1;
+                    return;
+                }
+                let tombstone = held.map_or(order, |held| held.order.max(order));
+                self.tombstones
+                    .bury(now.monotonic, &data_info_id, &register_id, tombstone);
+                self.take_out(now, data_info_id, &register_id);
+            }
+            Removal::Closed { holder, successor } => {
+                let Some(order) = held
+                    .filter(|held| held.holder == holder)
+                    .map(|held| held.order)
+                else {
+                    self.stats.dropped_stale_message += 1;
+                    return;
+                };
+                match successor {
+                    Some(successor) => self.replace(now, data_info_id, successor),
+                    None => {
+                        self.tombstones
+                            .bury(now.monotonic, &data_info_id, &register_id, order);
+                        self.take_out(now, data_info_id, &register_id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A registration that lost to the one now closed stands again, whatever their order.
+    fn replace(&mut self, now: Now, data_info_id: DataInfoId, successor: Arc<Publisher>) {
+        if let Some(datum) = self.datums.get_mut(&data_info_id) {
+            datum.replace(successor);
+            self.mark_changed(now, data_info_id);
+        }
+    }
+
+    fn take_out(&mut self, now: Now, data_info_id: DataInfoId, register_id: &RegisterId) {
+        let Some(datum) = self.datums.get_mut(&data_info_id) else {
+            return;
+        };
+        if !datum.remove(register_id) {
+            return;
+        }
+        self.stored_publishers -= 1;
+        if datum.publishers().is_empty() {
+            let until = now.monotonic + limits::EMPTY_DATUM_KEPT;
+            self.empty.push_back((until, data_info_id.clone()));
+        }
+        self.mark_changed(now, data_info_id);
+    }
+
+    fn mark_changed(&mut self, now: Now, data_info_id: DataInfoId) {
+        let version = self.versions.next(now);
+        self.stats.datum_versions += 1;
+        let datum = self
+            .datums
+            .get_mut(&data_info_id)
+            .expect("the caller has just changed it");
+        if datum.advance(version) {
+            self.changed.push_back(data_info_id);
+        }
+    }
+
+    fn on_interest(
+        &mut self,
+        session: Member,
+        data_info_id: DataInfoId,
+        have: DatumVersion,
+        out: &mut Vec<Effect>,
+    ) {
+        if have > self.versions.highest() {
+            // The session saw a former life of this shard: what is given from here on must be above it.
+            self.versions.raise(have);
+        }
+        let datum = self.datums.entry(data_info_id.clone()).or_default();
+        datum.add_interest(session);
+        out.push(Effect::ToSession {
+            session,
+            message: datum.answer_interest(data_info_id, have),
+        });
+    }
+
+    fn on_no_interest(&mut self, session: Member, data_info_id: &DataInfoId) {
+        let Some(datum) = self.datums.get_mut(data_info_id) else {
+            return;
+        };
+        datum.remove_interest(session);
+        if datum.was_never_published() && !datum.has_interest() {
+            self.datums.remove(data_info_id);
+        }
+    }
+
+    fn notify(&mut self, out: &mut Vec<Effect>) {
+        while let Some(data_info_id) = self.changed.pop_front() {
+            let datum = self
+                .datums
+                .get_mut(&data_info_id)
+                .expect("a changed datum stays until it was told");
+            datum.notify(&data_info_id, out);
+        }
+    }
+
+    fn forget_empty(&mut self, now: Instant) {
+        while let Some((until, data_info_id)) = self.empty.front() {
+            if *until > now && self.empty.len() <= limits::EMPTY_DATUMS_MAX {
+                return;
+            }
+            if self
+                .datums
+                .get(data_info_id)
+                .is_some_and(Datum::is_forgettable)
+            {
+                self.datums.remove(data_info_id);
+            }
+            self.empty.pop_front();
+        }
+    }
+}
+
+impl Machine for Data {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        let Event::FromSession { session, message } = event;
+        let mut done = |token: Token| {
+            out.push(Effect::ToSession {
+                session,
+                message: ToSession::Done { token },
+            });
+        };
+        match message {
+            ToData::Put {
+                data_info_id,
+                publisher,
+                token,
+            } => {
+                self.on_put(now, data_info_id, publisher);
+                done(token);
+            }
+            ToData::Remove {
+                data_info_id,
+                register_id,
+                cause,
+                token,
+            } => {
+                self.on_remove(now, data_info_id, register_id, cause);
+                done(token);
+            }
+            ToData::Interest { data_info_id, have } => {
+                self.on_interest(session, data_info_id, have, out)
+            }
+            ToData::NoInterest { data_info_id } => self.on_no_interest(session, &data_info_id),
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        if !self.changed.is_empty() {
+            return Some(Instant::default());
+        }
+        let empty = self.empty.front().map(|&(until, _)| until);
+        [empty, self.tombstones.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.notify(out);
+        self.forget_empty(now.monotonic);
+        self.tombstones.expire(now.monotonic);
+    }
+}
+
+#[cfg(test)]
+mod tests;

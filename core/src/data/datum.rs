@@ -1,0 +1,154 @@
+//! All publishers of one dataInfoId at one version, who wants to hear of changes, and what they were not told yet.
+
+use std::sync::Arc;
+
+use crate::exchange::{Change, ToSession};
+use crate::names::{DataInfoId, Member, RegisterId};
+use crate::publisher::{Publisher, Publishers};
+use crate::version::DatumVersion;
+
+use super::Effect;
+
+/// The truth about one service.
+#[derive(Debug)]
+pub struct Datum {
+    version: DatumVersion,
+    /// The version that interested sessions were told last.
+    notified: DatumVersion,
+    publishers: Publishers,
+    /// What happened between `notified` and `version`.
+    changes: Vec<Change>,
+    interested: Vec<Member>,
+}
+
+/// What became of a registration.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Put {
+    /// Subscribers must see it.
+    Shown,
+    /// Only who holds it is different: nobody needs to be told.
+    HolderMoved,
+    /// What is there is newer.
+    Outdated,
+}
+
+impl Default for Datum {
+    fn default() -> Self {
+        Self {
+            version: DatumVersion::NOTHING_KNOWN,
+            notified: DatumVersion::NOTHING_KNOWN,
+            publishers: Publishers::default(),
+            changes: Vec::new(),
+            interested: Vec::new(),
+        }
+    }
+}
+
+impl Datum {
+    /// Its version; `NOTHING_KNOWN` until the first publisher.
+    pub fn version(&self) -> DatumVersion {
+        self.version
+    }
+
+    /// Who publishes it.
+    pub fn publishers(&self) -> &Publishers {
+        &self.publishers
+    }
+
+    /// One of its publishers.
+    pub fn find(&self, register_id: &RegisterId) -> Option<&Publisher> {
+        self.publishers.find(register_id).map(Arc::as_ref)
+    }
+
+    pub(super) fn put(&mut self, publisher: Arc<Publisher>) -> Put {
+        match self.publishers.find(&publisher.register_id) {
+            Some(held) if held.order > publisher.order => Put::Outdated,
+            Some(held) if held.shows_the_same_as(&publisher) => {
+                self.publishers.put(publisher);
+                Put::HolderMoved
+            }
+            _ => {
+                self.replace(publisher);
+                Put::Shown
+            }
+        }
+    }
+
+    pub(super) fn replace(&mut self, publisher: Arc<Publisher>) {
+        self.publishers.put(Arc::clone(&publisher));
+        self.changes.push(Change::Put(publisher));
+    }
+
+    pub(super) fn remove(&mut self, register_id: &RegisterId) -> bool {
+        let removed = self.publishers.remove(register_id).is_some();
+        if removed {
+            self.changes.push(Change::Removed(register_id.clone()));
+        }
+        removed
+    }
+
+    /// Takes the next version; true if this is the first change since the last notice.
+    pub(super) fn advance(&mut self, version: DatumVersion) -> bool {
+        let first = self.version == self.notified;
+        self.version = version;
+        first
+    }
+
+    pub(super) fn add_interest(&mut self, session: Member) {
+        if !self.interested.contains(&session) {
+            self.interested.push(session);
+        }
+    }
+
+    pub(super) fn remove_interest(&mut self, session: Member) {
+        self.interested.retain(|interested| *interested != session);
+    }
+
+    pub(super) fn has_interest(&self) -> bool {
+        !self.interested.is_empty()
+    }
+
+    pub(super) fn was_never_published(&self) -> bool {
+        self.version == DatumVersion::NOTHING_KNOWN
+    }
+
+    pub(super) fn is_forgettable(&self) -> bool {
+        self.publishers.is_empty() && self.interested.is_empty() && self.version == self.notified
+    }
+
+    /// What a session that holds version `have` must hear. A change that is waiting for its notice is in the answer, and
+    /// the notice that follows starts below it: the session drops what it already has.
+    pub(super) fn answer_interest(
+        &self,
+        data_info_id: DataInfoId,
+        have: DatumVersion,
+    ) -> ToSession {
+        let version = self.version;
+        if have == version && version != DatumVersion::NOTHING_KNOWN {
+            return ToSession::Unchanged {
+                data_info_id,
+                version,
+            };
+        }
+        ToSession::Snapshot {
+            data_info_id,
+            version,
+            publishers: self.publishers.iter().map(Arc::clone).collect(),
+        }
+    }
+
+    /// One notice for each interested session, carrying what happened since the last.
+    pub(super) fn notify(&mut self, data_info_id: &DataInfoId, out: &mut Vec<Effect>) {
+        let from = std::mem::replace(&mut self.notified, self.version);
+        let changes: Arc<[Change]> = std::mem::take(&mut self.changes).into();
+        out.extend(self.interested.iter().map(|&session| Effect::ToSession {
+            session,
+            message: ToSession::Notice {
+                data_info_id: data_info_id.clone(),
+                from,
+                to: self.version,
+                changes: Arc::clone(&changes),
+            },
+        }));
+    }
+}

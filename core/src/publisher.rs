@@ -1,0 +1,153 @@
+//! One publisher as everyone holds it, and the set of them that a datum is.
+//!
+//! The record is made once, at the socket's core, and never changed: registration, datum and the session's view share it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::Boxes;
+use crate::names::{ConnectId, Name, NodeId, RegisterId};
+
+/// Which of two registrations of one registration id is newer: compared field by field, from the top.
+///
+/// Never by order of arrival: the stamp is given once, when the connection is accepted, from a clock that never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Order {
+    /// The client's version of the registration: 1, then one more for each change.
+    pub version: i64,
+    /// When the connection was accepted.
+    pub stamp: u64,
+    /// The client's clock.
+    pub timestamp: i64,
+}
+
+/// Whose registration it is: this connection of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Holder {
+    /// The session node.
+    pub node: NodeId,
+    /// The random number that node's process drew at its start.
+    pub incarnation: u64,
+    /// The connection.
+    pub connect_id: ConnectId,
+}
+
+/// What one client publishes under one registration id.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publisher {
+    /// The client's id of the registration.
+    pub register_id: RegisterId,
+    /// Who declared it.
+    pub holder: Holder,
+    /// What it is newer than.
+    pub order: Order,
+    /// The client's zone.
+    pub zone: Name,
+    /// The client's application.
+    pub app: Name,
+    /// The client's address and port.
+    pub address: SocketAddr,
+    /// When this node took it, in milliseconds since 1970.
+    pub registered_ms: u64,
+    /// The published strings, as a push carries them.
+    pub boxes: Boxes,
+}
+
+impl Publisher {
+    /// Whether a subscriber could tell the two apart.
+    pub fn shows_the_same_as(&self, other: &Self) -> bool {
+        self.zone == other.zone && self.boxes == other.boxes
+    }
+}
+
+/// The publishers of one dataInfoId, by zone; the order of both levels is that of the ids, the same on every holder.
+#[derive(Debug, Default)]
+pub struct Publishers {
+    zones: BTreeMap<Name, BTreeMap<RegisterId, Arc<Publisher>>>,
+}
+
+impl Publishers {
+    /// The one with this id.
+    pub fn find(&self, register_id: &RegisterId) -> Option<&Arc<Publisher>> {
+        self.zones.values().find_map(|zone| zone.get(register_id))
+    }
+
+    /// Puts it in the place of whatever had its id, and returns that.
+    pub fn put(&mut self, publisher: Arc<Publisher>) -> Option<Arc<Publisher>> {
+        if let Some(zone) = self.zones.get_mut(&publisher.zone)
+            && let Some(place) = zone.get_mut(&publisher.register_id)
+        {
+            return Some(std::mem::replace(place, publisher));
+        }
+        let moved = self.remove(&publisher.register_id);
+        let zone = self.zones.entry(Arc::clone(&publisher.zone)).or_default();
+        zone.insert(publisher.register_id.clone(), publisher);
+        moved
+    }
+
+    /// Takes the one with this id out; a zone leaves with its last publisher.
+    pub fn remove(&mut self, register_id: &RegisterId) -> Option<Arc<Publisher>> {
+        let removed = self
+            .zones
+            .values_mut()
+            .find_map(|zone| zone.remove(register_id))?;
+        if self
+            .zones
+            .get(&removed.zone)
+            .is_some_and(BTreeMap::is_empty)
+        {
+            self.zones.remove(&removed.zone);
+        }
+        Some(removed)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.zones.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.zones.is_empty()
+    }
+
+    /// How many zones they are in.
+    pub fn zone_count(&self) -> usize {
+        self.zones.len()
+    }
+
+    /// Whether any is in this zone.
+    pub fn has_zone(&self, zone: &str) -> bool {
+        self.zones.contains_key(zone)
+    }
+
+    /// Each zone with its publishers.
+    pub fn zones(
+        &self,
+    ) -> impl Iterator<Item = (&Name, &BTreeMap<RegisterId, Arc<Publisher>>)> + Clone {
+        self.zones.iter()
+    }
+
+    /// The publishers of one zone.
+    pub fn zone(&self, zone: &str) -> Option<(&Name, &BTreeMap<RegisterId, Arc<Publisher>>)> {
+        self.zones.get_key_value(zone)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Publisher>> {
+        self.zones.values().flat_map(BTreeMap::values)
+    }
+}
+
+impl FromIterator<Arc<Publisher>> for Publishers {
+    fn from_iter<I: IntoIterator<Item = Arc<Publisher>>>(publishers: I) -> Self {
+        let mut all = Self::default();
+        for publisher in publishers {
+            all.put(publisher);
+        }
+        all
+    }
+}

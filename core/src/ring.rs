@@ -1,0 +1,150 @@
+//! The consistent-hash ring: which (node, core) owns a dataInfoId, and which nodes hold its copies.
+//!
+//! Each core of each node is a member with its own points, so a node with more cores owns more. Point positions depend on the
+//! member alone: adding or removing one moves only what it owns.
+
+use crate::names::{CoreId, DataInfoId, Member, NodeId, mix};
+
+/// Points of one member. With 256 the shares of two members differ by a few percent.
+const POINTS_PER_MEMBER: u64 = 256;
+
+/// Members on a circle of 64-bit hashes.
+#[derive(Clone, Debug)]
+pub struct HashRing {
+    points: Vec<(u64, Member)>,
+}
+
+impl HashRing {
+    /// The ring of these members.
+    ///
+    /// # Panics
+    /// If there is none: somebody must own each dataInfoId.
+    pub fn new(members: impl IntoIterator<Item = Member>) -> Self {
+        let mut points: Vec<_> = members.into_iter().flat_map(points_of).collect();
+        assert!(!points.is_empty(), "a ring needs a member");
+        points.sort_unstable();
+        points.dedup_by_key(|&mut (position, _)| position);
+        Self { points }
+    }
+
+    /// The ring of one node's cores alone: on it a dataInfoId finds its session home core. The node that owns a dataInfoId
+    /// has owner and home on the same core, because removing other members never moves what the rest already owned.
+    pub fn of_node(node: NodeId, cores: u16) -> Self {
+        Self::new((0..cores).map(|core| Member {
+            node,
+            core: CoreId(core),
+        }))
+    }
+
+    /// Who owns this dataInfoId.
+    pub fn owner(&self, data_info_id: &DataInfoId) -> Member {
+        let (_, member) = self.points[self.place(data_info_id)];
+        member
+    }
+
+    /// The owner and then the holders of copies: the first member met of each further node, `copies` nodes at most.
+    pub fn owners(&self, data_info_id: &DataInfoId, copies: usize) -> Vec<Member> {
+        let start = self.place(data_info_id);
+        let clockwise = self.points[start..].iter().chain(&self.points[..start]);
+        let mut owners: Vec<Member> = Vec::with_capacity(copies);
+        for &(_, member) in clockwise {
+            if owners.len() == copies {
+                break;
+            }
+            if owners.iter().all(|owner| owner.node != member.node) {
+                owners.push(member);
+            }
+        }
+        owners
+    }
+
+    /// Whether any member is not of this node.
+    pub fn has_other_nodes(&self, node: NodeId) -> bool {
+        self.points.iter().any(|(_, member)| member.node != node)
+    }
+
+    fn place(&self, data_info_id: &DataInfoId) -> usize {
+        let hash = data_info_id.ring_hash();
+        self.points
+            .partition_point(|&(position, _)| position < hash)
+            % self.points.len()
+    }
+}
+
+fn points_of(member: Member) -> impl Iterator<Item = (u64, Member)> {
+    let seed = mix(member.node.0 ^ mix(u64::from(member.core.0) + 1));
+    (0..POINTS_PER_MEMBER).map(move |point| (mix(seed.wrapping_add(mix(point + 1))), member))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn services(count: usize) -> impl Iterator<Item = DataInfoId> {
+        (0..count).map(|index| DataInfoId::new(&format!("com.example.Service{index}"), "", "SOFA"))
+    }
+
+    #[test]
+    fn cores_share_the_ring_about_evenly() {
+        let ring = HashRing::of_node(NodeId(1), 2);
+
+        let on_first = services(10_000)
+            .filter(|service| ring.owner(service).core == CoreId(0))
+            .count();
+
+        assert!((4_000..6_000).contains(&on_first), "{on_first}");
+    }
+
+    #[test]
+    fn a_member_that_leaves_moves_only_what_it_owned() {
+        let both = HashRing::new([NodeId(1), NodeId(2)].map(|node| Member {
+            node,
+            core: CoreId(0),
+        }));
+        let one = HashRing::of_node(NodeId(1), 1);
+
+        let moved = services(1_000).filter(|service| {
+            both.owner(service).node == NodeId(1) && one.owner(service) != both.owner(service)
+        });
+
+        assert_eq!(moved.count(), 0);
+    }
+
+    #[test]
+    fn the_owner_is_also_the_home_on_its_own_node() {
+        let all = HashRing::new((1..4).flat_map(|node| {
+            (0..3).map(move |core| Member {
+                node: NodeId(node),
+                core: CoreId(core),
+            })
+        }));
+
+        let owned_elsewhere = services(1_000)
+            .map(|service| (all.owner(&service), service))
+            .filter(|(owner, service)| HashRing::of_node(owner.node, 3).owner(service) != *owner);
+
+        assert_eq!(owned_elsewhere.count(), 0);
+    }
+
+    #[test]
+    fn copies_live_on_distinct_nodes() {
+        let ring = HashRing::new((1..4).flat_map(|node| {
+            (0..2).map(move |core| Member {
+                node: NodeId(node),
+                core: CoreId(core),
+            })
+        }));
+
+        for service in services(100) {
+            let owners = ring.owners(&service, 3);
+
+            assert_eq!(owners.len(), 3);
+            assert_eq!(owners[0], ring.owner(&service));
+            assert!(
+                owners[0].node != owners[1].node
+                    && owners[1].node != owners[2].node
+                    && owners[0].node != owners[2].node
+            );
+        }
+    }
+}

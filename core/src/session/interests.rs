@@ -1,0 +1,491 @@
+//! Which cores of this node want which part of which service, the session's view of these datums, and their encoded bodies.
+//!
+//! A view follows its owner by notices that carry the change itself; one that does not fit makes the session ask for the
+//! whole. A body is encoded once per version and part, however many subscribers and cores wait for it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::exchange::{Change, ToData};
+use crate::limits;
+use crate::machine::{Instant, Now};
+use crate::message::received_data;
+use crate::names::{CoreId, DataInfoId, Name, RegisterId};
+use crate::publisher::{Publisher, Publishers};
+use crate::stats::Stats;
+use crate::tables::{Seed, Table};
+use crate::version::DatumVersion;
+
+use super::lane::Slice;
+
+/// One service as the subscribers of this node see it.
+#[derive(Debug)]
+struct Watched {
+    view: Option<View>,
+    interested: BTreeMap<Slice, BTreeSet<CoreId>>,
+    bodies: BTreeMap<Slice, Body>,
+    /// Cores that wait for a first body, or for one they let go.
+    asking: BTreeSet<(Slice, CoreId)>,
+    changed: bool,
+    /// The owner was asked and has not answered.
+    asked_owner: bool,
+    /// Since when nobody here wants it.
+    idle_since: Option<Instant>,
+}
+
+/// The session's copy of a datum.
+#[derive(Debug)]
+struct View {
+    version: DatumVersion,
+    publishers: Publishers,
+    /// The version that zones have which did not change since this view began.
+    base: DatumVersion,
+    zone_versions: BTreeMap<Name, DatumVersion>,
+}
+
+#[derive(Debug)]
+struct Body {
+    version: DatumVersion,
+    /// None when evicted: that this part has not changed since must still be known.
+    bytes: Option<Bytes>,
+}
+
+/// What the table of contents has to do for the interests.
+#[derive(Debug)]
+pub(super) enum Need {
+    Tell(DataInfoId, ToData),
+    Body {
+        core: CoreId,
+        data_info_id: DataInfoId,
+        slice: Slice,
+        version: DatumVersion,
+        body: Bytes,
+    },
+}
+
+/// The watched services whose home is this core.
+#[derive(Debug)]
+pub(super) struct Interests {
+    watched: Table<DataInfoId, Watched>,
+    /// Services with something to hand out at the end of this turn, each once.
+    changed: VecDeque<DataInfoId>,
+    /// Owners that were asked: when to ask again.
+    unanswered: VecDeque<(Instant, DataInfoId)>,
+    /// Services nobody wants: when to tell the owner.
+    idle: VecDeque<(Instant, DataInfoId)>,
+    /// Bodies in the order of their encoding, for the bound of the cache.
+    cached: VecDeque<(DataInfoId, Slice, DatumVersion, usize)>,
+    cached_bytes: usize,
+    /// Cores whose lane is full: they get the newest body when it is not.
+    congested: BTreeMap<CoreId, BTreeSet<(DataInfoId, Slice)>>,
+}
+
+impl Interests {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self {
+            watched: seed.table(),
+            changed: VecDeque::new(),
+            unanswered: VecDeque::new(),
+            idle: VecDeque::new(),
+            cached: VecDeque::new(),
+            cached_bytes: 0,
+            congested: BTreeMap::new(),
+        }
+    }
+
+    /// The services watched here, in no order.
+    pub(super) fn services(&self) -> impl Iterator<Item = &DataInfoId> {
+        self.watched.keys()
+    }
+
+    /// A core has subscribers of this part.
+    pub(super) fn watch(
+        &mut self,
+        now: Instant,
+        core: CoreId,
+        data_info_id: DataInfoId,
+        slice: Slice,
+        needs: &mut Vec<Need>,
+    ) {
+        let is_unknown = !self.watched.contains_key(&data_info_id);
+        let watched = self
+            .watched
+            .entry(data_info_id.clone())
+            .or_insert_with(Watched::new);
+        watched
+            .interested
+            .entry(slice.clone())
+            .or_default()
+            .insert(core);
+        watched.idle_since = None;
+        watched.asking.insert((slice, core));
+        if is_unknown {
+            self.ask_owner(now, data_info_id, needs);
+        } else if watched.view.is_some() {
+            self.mark_changed(data_info_id);
+        }
+    }
+
+    /// A core needs a body again.
+    pub(super) fn body_wanted(&mut self, core: CoreId, data_info_id: DataInfoId, slice: Slice) {
+        let Some(watched) = self.watched.get_mut(&data_info_id) else {
+            return;
+        };
+        watched.asking.insert((slice, core));
+        if watched.view.is_some() {
+            self.mark_changed(data_info_id);
+        }
+    }
+
+    /// A core's last subscriber of this part left.
+    pub(super) fn unwatch(
+        &mut self,
+        now: Instant,
+        core: CoreId,
+        data_info_id: DataInfoId,
+        slice: Slice,
+    ) {
+        let Some(watched) = self.watched.get_mut(&data_info_id) else {
+            return;
+        };
+        if let Some(cores) = watched.interested.get_mut(&slice) {
+            cores.remove(&core);
+            if cores.is_empty() {
+                watched.interested.remove(&slice);
+                watched.bodies.remove(&slice);
+            }
+        }
+        watched.asking.remove(&(slice, core));
+        if watched.interested.is_empty() && watched.idle_since.is_none() {
+            watched.idle_since = Some(now);
+            self.idle
+                .push_back((now + limits::INTEREST_KEPT, data_info_id));
+        }
+    }
+
+    /// The owner says what changed.
+    pub(super) fn on_notice(
+        &mut self,
+        now: Instant,
+        data_info_id: DataInfoId,
+        Range {
+            start: from,
+            end: to,
+        }: Range<DatumVersion>,
+        changes: &[Change],
+        needs: &mut Vec<Need>,
+    ) {
+        let Some(watched) = self.watched.get_mut(&data_info_id) else {
+            let not_watched = ToData::NoInterest {
+                data_info_id: data_info_id.clone(),
+            };
+            needs.push(Need::Tell(data_info_id, not_watched));
+            return;
+        };
+        let Some(view) = &mut watched.view else {
+            return;
+        };
+        if to <= view.version {
+            return;
+        }
+        if from != view.version {
+            self.ask_owner(now, data_info_id, needs);
+            return;
+        }
+        view.apply(to, changes);
+        self.mark_changed(data_info_id);
+    }
+
+    /// The owner says what there is. Older than what is held, it counts for nothing.
+    pub(super) fn on_snapshot(
+        &mut self,
+        data_info_id: DataInfoId,
+        version: DatumVersion,
+        publishers: Vec<Arc<Publisher>>,
+    ) {
+        let Some(watched) = self.watched.get_mut(&data_info_id) else {
+            return;
+        };
+        watched.asked_owner = false;
+        if watched
+            .view
+            .as_ref()
+            .is_some_and(|view| view.version >= version)
+        {
+            return;
+        }
+        watched.view = Some(View::new(version, publishers));
+        self.mark_changed(data_info_id);
+    }
+
+    /// The owner says that the view is the newest.
+    pub(super) fn on_unchanged(&mut self, data_info_id: &DataInfoId) {
+        if let Some(watched) = self.watched.get_mut(data_info_id) {
+            watched.asked_owner = false;
+        }
+    }
+
+    /// A lane has no room: its core gets the newest bodies when it has.
+    pub(super) fn on_congested(&mut self, core: CoreId) {
+        self.congested.entry(core).or_default();
+    }
+
+    /// The lane has room again.
+    pub(super) fn on_uncongested(&mut self, core: CoreId) {
+        for (data_info_id, slice) in self.congested.remove(&core).into_iter().flatten() {
+            self.body_wanted(core, data_info_id, slice);
+        }
+    }
+
+    /// Asks the owners of everything watched whether it is the newest: finds what a lost notice hid.
+    pub(super) fn compare(
+        &mut self,
+        now: Instant,
+        is_remote: impl Fn(&DataInfoId) -> bool,
+        needs: &mut Vec<Need>,
+    ) {
+        let mut remote: Vec<_> = self
+            .watched
+            .keys()
+            .filter(|id| is_remote(id))
+            .cloned()
+            .collect();
+        remote.sort_unstable();
+        for data_info_id in remote {
+            self.ask_owner(now, data_info_id, needs);
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        if !self.changed.is_empty() {
+            return Some(Instant::default());
+        }
+        let unanswered = self.unanswered.front().map(|&(at, _)| at);
+        let idle = self.idle.front().map(|&(at, _)| at);
+        [unanswered, idle].into_iter().flatten().min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now, stats: &mut Stats, needs: &mut Vec<Need>) {
+        while let Some(data_info_id) = self.changed.pop_front() {
+            self.hand_out(data_info_id, stats, needs);
+        }
+        self.evict();
+        self.ask_again(now.monotonic, needs);
+        self.drop_idle(now.monotonic, needs);
+    }
+
+    fn ask_owner(&mut self, now: Instant, data_info_id: DataInfoId, needs: &mut Vec<Need>) {
+        let Some(watched) = self.watched.get_mut(&data_info_id) else {
+            return;
+        };
+        let have = watched
+            .view
+            .as_ref()
+            .map_or(DatumVersion::NOTHING_KNOWN, |view| view.version);
+        if !watched.asked_owner {
+            watched.asked_owner = true;
+            self.unanswered
+                .push_back((now + limits::RESEND_AFTER, data_info_id.clone()));
+        }
+        let interest = ToData::Interest {
+            data_info_id: data_info_id.clone(),
+            have,
+        };
+        needs.push(Need::Tell(data_info_id, interest));
+    }
+
+    fn mark_changed(&mut self, data_info_id: DataInfoId) {
+        let Some(watched) = self.watched.get_mut(&data_info_id) else {
+            return;
+        };
+        if !watched.changed {
+            watched.changed = true;
+            self.changed.push_back(data_info_id);
+        }
+    }
+
+    /// Sends each part that is newer than its last body to all cores that want it, and the others to those that ask.
+    fn hand_out(&mut self, data_info_id: DataInfoId, stats: &mut Stats, needs: &mut Vec<Need>) {
+        let Some(watched) = self.watched.get_mut(&data_info_id) else {
+            return;
+        };
+        watched.changed = false;
+        let Some(view) = &watched.view else {
+            return;
+        };
+        let asking = std::mem::take(&mut watched.asking);
+        for (slice, cores) in &watched.interested {
+            let version = view.slice_version(slice);
+            let held = watched.bodies.get(slice).map(|body| body.version);
+            let is_newer = held.is_none_or(|held| held < version);
+            let wants = |core: &CoreId| is_newer || asking.contains(&(slice.clone(), *core));
+            if !cores.iter().any(wants) {
+                continue;
+            }
+            let cached = watched
+                .bodies
+                .get(slice)
+                .filter(|body| body.version == version);
+            let body = match cached.and_then(|body| body.bytes.clone()) {
+                Some(bytes) => bytes,
+                None => {
+                    let bytes = view.encode(slice);
+                    stats.bodies_encoded += 1;
+                    self.cached_bytes += bytes.len();
+                    self.cached.push_back((
+                        data_info_id.clone(),
+                        slice.clone(),
+                        version,
+                        bytes.len(),
+                    ));
+                    let body = Body {
+                        version,
+                        bytes: Some(bytes.clone()),
+                    };
+                    watched.bodies.insert(slice.clone(), body);
+                    bytes
+                }
+            };
+            for &core in cores.iter().filter(|core| wants(core)) {
+                if let Some(missed) = self.congested.get_mut(&core) {
+                    missed.insert((data_info_id.clone(), slice.clone()));
+                    continue;
+                }
+                needs.push(Need::Body {
+                    core,
+                    data_info_id: data_info_id.clone(),
+                    slice: slice.clone(),
+                    version,
+                    body: body.clone(),
+                });
+            }
+        }
+    }
+
+    fn evict(&mut self) {
+        while self.cached_bytes > limits::BODY_CACHE_BYTES_MAX
+            || self.cached.len() > limits::BODY_CACHE_ENTRIES_MAX
+        {
+            let Some((data_info_id, slice, version, len)) = self.cached.pop_front() else {
+                return;
+            };
+            self.cached_bytes -= len;
+            let Some(watched) = self.watched.get_mut(&data_info_id) else {
+                continue;
+            };
+            if let Some(body) = watched.bodies.get_mut(&slice)
+                && body.version == version
+            {
+                body.bytes = None;
+            }
+        }
+    }
+
+    fn ask_again(&mut self, now: Instant, needs: &mut Vec<Need>) {
+        while let Some((at, _)) = self.unanswered.front()
+            && *at <= now
+        {
+            let Some((_, data_info_id)) = self.unanswered.pop_front() else {
+                return;
+            };
+            if let Some(watched) = self.watched.get_mut(&data_info_id)
+                && watched.asked_owner
+            {
+                watched.asked_owner = false;
+                self.ask_owner(now, data_info_id, needs);
+            }
+        }
+    }
+
+    fn drop_idle(&mut self, now: Instant, needs: &mut Vec<Need>) {
+        while let Some((at, _)) = self.idle.front()
+            && *at <= now
+        {
+            let Some((_, data_info_id)) = self.idle.pop_front() else {
+                return;
+            };
+            let idle_since = self
+                .watched
+                .get(&data_info_id)
+                .and_then(|watched| watched.idle_since);
+            if idle_since.is_some_and(|since| since + limits::INTEREST_KEPT <= now) {
+                self.watched.remove(&data_info_id);
+                let no_interest = ToData::NoInterest {
+                    data_info_id: data_info_id.clone(),
+                };
+                needs.push(Need::Tell(data_info_id, no_interest));
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self {
+            view: None,
+            interested: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            asking: BTreeSet::new(),
+            changed: false,
+            asked_owner: false,
+            idle_since: None,
+        }
+    }
+}
+
+impl View {
+    fn new(version: DatumVersion, publishers: Vec<Arc<Publisher>>) -> Self {
+        Self {
+            version,
+            publishers: publishers.into_iter().collect(),
+            base: version,
+            zone_versions: BTreeMap::new(),
+        }
+    }
+
+    fn apply(&mut self, to: DatumVersion, changes: &[Change]) {
+        for change in changes {
+            let former = match change {
+                Change::Put(publisher) => {
+                    self.zone_versions.insert(Name::clone(&publisher.zone), to);
+                    self.publishers.put(Arc::clone(publisher))
+                }
+                Change::Removed(register_id) => self.publishers.remove(register_id),
+            };
+            if let Some(former) = former {
+                self.zone_versions.insert(Name::clone(&former.zone), to);
+            }
+        }
+        self.version = to;
+    }
+
+    /// The version of the last change that this part shows.
+    fn slice_version(&self, slice: &Slice) -> DatumVersion {
+        match slice {
+            Slice::Zone(zone) => self.zone_versions.get(zone).copied().unwrap_or(self.base),
+            Slice::All | Slice::Nothing | Slice::Config => self.version,
+        }
+    }
+
+    fn encode(&self, slice: &Slice) -> Bytes {
+        Bytes::from(match slice {
+            Slice::Zone(zone) => encode_zones(self.publishers.zone(zone).into_iter()),
+            Slice::All => encode_zones(self.publishers.zones()),
+            Slice::Nothing | Slice::Config => encode_zones(std::iter::empty()),
+        })
+    }
+}
+
+/// The `data` map of a push.
+fn encode_zones<'a>(
+    zones: impl Iterator<Item = (&'a Name, &'a BTreeMap<RegisterId, Arc<Publisher>>)> + Clone,
+) -> Vec<u8> {
+    let zones = zones.map(|(zone, publishers)| {
+        let boxes = publishers.values().map(|publisher| &publisher.boxes);
+        (zone.as_ref(), boxes)
+    });
+    received_data::encode_body(zones)
+}

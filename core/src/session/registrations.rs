@@ -1,0 +1,554 @@
+//! What the clients of this node publish, kept at the home core of each service: the node's word towards the owner shards.
+//!
+//! A registration is known here before its owner has it, is sent again until the owner says so, and leaves when its client
+//! takes it back or its connection ends. A close removes only what that very connection still holds: a reconnect usually
+//! arrives before the close of the connection it replaces.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::exchange::{Removal, ToData, Token};
+use crate::limits;
+use crate::machine::{Instant, Now};
+use crate::names::{ConnectId, DataInfoId, RegisterId};
+use crate::publisher::{Order, Publisher};
+use crate::stats::Stats;
+use crate::tables::{Seed, Table};
+
+use super::EndedBy;
+use super::answer::Refusal;
+use super::lane::{Asked, Tally};
+
+/// One registration id of one service.
+#[derive(Debug)]
+struct Registration {
+    /// The newest declaration: what the owner is told.
+    publisher: Arc<Publisher>,
+    /// Older declarations of the same id by connections that are still there: the newest of them stands again if the holder closes.
+    displaced: Vec<Arc<Publisher>>,
+}
+
+/// What one connection declared here.
+#[derive(Debug, Default)]
+struct Declared {
+    registrations: BTreeSet<(DataInfoId, RegisterId)>,
+    /// We ended the connection: what it holds awaits its client, but takes nothing back from those who came after it.
+    ended: bool,
+}
+
+/// A change the owner has not confirmed.
+#[derive(Debug)]
+struct Pending {
+    generation: u32,
+    data_info_id: DataInfoId,
+    change: PendingChange,
+    /// Who waits for the answer; nobody after `ANSWER_WITHIN`, for the session itself vouches for the registration.
+    waiting: Option<Waiting>,
+    removal_of: RegisterId,
+}
+
+#[derive(Debug)]
+enum PendingChange {
+    /// What stands when it is sent again is sent.
+    Put,
+    Remove(Removal),
+}
+
+/// A client that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) asked: Asked,
+    pub(super) register_id: RegisterId,
+    pub(super) version: i64,
+    pub(super) tally: Tally,
+}
+
+impl Waiting {
+    fn taken(self) -> Need {
+        let outcome = Ok(self.tally);
+        Need::Answer {
+            waiting: self,
+            outcome,
+        }
+    }
+}
+
+/// What the table of contents has to do for the registrations.
+#[derive(Debug)]
+pub(super) enum Need {
+    Answer {
+        waiting: Waiting,
+        outcome: Result<Tally, Refusal>,
+    },
+    Tell(DataInfoId, ToData),
+}
+
+/// The registrations of the services whose home is this core.
+#[derive(Debug)]
+pub(super) struct Registrations {
+    services: Table<DataInfoId, BTreeMap<RegisterId, Registration>>,
+    /// What each connection declared here.
+    declared: Table<ConnectId, Declared>,
+    pending: Slab<Pending>,
+    generation: u32,
+    /// Sent in this turn; what is not confirmed at its end gets a deadline.
+    sent: Vec<Token>,
+    deadlines: VecDeque<(Instant, Token)>,
+    /// Connections that we ended, and until when their publishers await their client.
+    graces: VecDeque<(Instant, ConnectId)>,
+    bytes: usize,
+    count: usize,
+}
+
+impl Registrations {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self {
+            services: seed.table(),
+            declared: seed.table(),
+            pending: Slab::new(),
+            generation: 0,
+            sent: Vec::new(),
+            deadlines: VecDeque::new(),
+            graces: VecDeque::new(),
+            bytes: 0,
+            count: 0,
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// All publishers registered through this node under this service.
+    pub(super) fn of_service(
+        &self,
+        data_info_id: &DataInfoId,
+    ) -> impl Iterator<Item = &Arc<Publisher>> {
+        let service = self.services.get(data_info_id);
+        service
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .map(|registration| &registration.publisher)
+    }
+
+    /// The services that have registrations here, in no order.
+    pub(super) fn services(&self) -> impl Iterator<Item = &DataInfoId> {
+        self.services.keys()
+    }
+
+    /// Publishers whose connections we ended, and which await their clients.
+    pub(super) fn in_grace(&self) -> usize {
+        let ended = self
+            .graces
+            .iter()
+            .filter_map(|(_, connect_id)| self.declared.get(connect_id));
+        ended.map(|declared| declared.registrations.len()).sum()
+    }
+
+    /// A client publishes.
+    pub(super) fn register(
+        &mut self,
+        mut waiting: Waiting,
+        data_info_id: DataInfoId,
+        publisher: Arc<Publisher>,
+        stats: &mut Stats,
+        needs: &mut Vec<Need>,
+    ) {
+        if let Err(refusal) = self.check_limits(&data_info_id, &publisher) {
+            let outcome = Err(refusal);
+            needs.push(Need::Answer { waiting, outcome });
+            return;
+        }
+        let data_info_id = match self.services.get_key_value(&data_info_id) {
+            Some((known, _)) => known.clone(),
+            None => data_info_id,
+        };
+        let declared = self.count_declared(publisher.holder.connect_id);
+        let is_newest = self.declare(&data_info_id, &publisher);
+        if self.count_declared(publisher.holder.connect_id) > declared {
+            waiting.tally = Tally::Added;
+        }
+        if !is_newest {
+            stats.registrations_stale += 1;
+            needs.push(waiting.taken());
+            return;
+        }
+        let register_id = publisher.register_id.clone();
+        let token = self.await_done(
+            &data_info_id,
+            register_id,
+            PendingChange::Put,
+            Some(waiting),
+        );
+        let put = ToData::Put {
+            data_info_id: data_info_id.clone(),
+            publisher,
+            token,
+        };
+        needs.push(Need::Tell(data_info_id, put));
+    }
+
+    /// A client takes a publisher back, whoever holds it, if its word is the newest.
+    pub(super) fn unregister(
+        &mut self,
+        mut waiting: Waiting,
+        data_info_id: DataInfoId,
+        register_id: RegisterId,
+        order: Order,
+        needs: &mut Vec<Need>,
+    ) {
+        let service = self.services.get_mut(&data_info_id);
+        let held = service.and_then(|service| service.get(&register_id));
+        if held.is_some_and(|held| held.publisher.order > order) {
+            needs.push(waiting.taken());
+            return;
+        }
+        let declared = self.count_declared(waiting.asked.connect_id);
+        self.strike_out(&data_info_id, &register_id);
+        if self.count_declared(waiting.asked.connect_id) < declared {
+            waiting.tally = Tally::Removed;
+        }
+        let cause = Removal::Unregistered(order);
+        self.tell_removed(data_info_id, register_id, cause, Some(waiting), needs);
+    }
+
+    /// The owner has it.
+    pub(super) fn on_done(&mut self, token: Token, needs: &mut Vec<Need>) {
+        let Some(pending) = self.take_pending(token) else {
+            return;
+        };
+        if let Some(waiting) = pending.waiting {
+            needs.push(waiting.taken());
+        }
+    }
+
+    /// A connection ended. What it still holds goes now, or after a grace if the end was our doing.
+    pub(super) fn on_closed(
+        &mut self,
+        now: Instant,
+        connect_id: ConnectId,
+        ended_by: EndedBy,
+        needs: &mut Vec<Need>,
+    ) {
+        match ended_by {
+            EndedBy::Peer | EndedBy::Silence | EndedBy::Operator => {
+                self.remove_all_of(connect_id, needs)
+            }
+            EndedBy::Us => {
+                if let Some(declared) = self.declared.get_mut(&connect_id) {
+                    declared.ended = true;
+                    self.graces.push_back((now + limits::GRACE, connect_id));
+                }
+            }
+        }
+    }
+
+    /// Everything that this connection declared goes: all it holds, and its claims on what others hold.
+    pub(super) fn remove_all_of(&mut self, connect_id: ConnectId, needs: &mut Vec<Need>) {
+        let Some(declared) = self.declared.remove(&connect_id) else {
+            return;
+        };
+        for (data_info_id, register_id) in declared.registrations {
+            self.remove_declared(connect_id, data_info_id, register_id, needs);
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        if !self.sent.is_empty() {
+            return Some(Instant::default());
+        }
+        let deadline = self.deadlines.front().map(|&(at, _)| at);
+        let grace = self.graces.front().map(|&(at, _)| at);
+        [deadline, grace].into_iter().flatten().min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now, needs: &mut Vec<Need>) {
+        let now = now.monotonic;
+        for token in std::mem::take(&mut self.sent) {
+            if self.find_pending(token).is_some() {
+                self.deadlines
+                    .push_back((now + limits::ANSWER_WITHIN, token));
+            }
+        }
+        while let Some(&(at, token)) = self.deadlines.front()
+            && at <= now
+        {
+            self.deadlines.pop_front();
+            self.resend(now, token, needs);
+        }
+        while let Some(&(at, connect_id)) = self.graces.front()
+            && at <= now
+        {
+            self.graces.pop_front();
+            self.remove_all_of(connect_id, needs);
+        }
+    }
+
+    fn count_declared(&self, connect_id: ConnectId) -> usize {
+        let declared = self.declared.get(&connect_id);
+        declared.map_or(0, |declared| declared.registrations.len())
+    }
+
+    fn check_limits(
+        &self,
+        data_info_id: &DataInfoId,
+        publisher: &Publisher,
+    ) -> Result<(), Refusal> {
+        let declared = self.declared.get(&publisher.holder.connect_id);
+        if declared.is_some_and(|declared| {
+            declared.registrations.len() >= limits::REGISTRATIONS_PER_CONNECTION_MAX
+        }) {
+            return Err(Refusal::TooManyRegistrations);
+        }
+        let Some(service) = self.services.get(data_info_id) else {
+            return match self.services.len() < limits::SERVICES_PER_CORE_MAX {
+                true => Ok(()),
+                false => Err(Refusal::TooManyServices),
+            };
+        };
+        if self.bytes + publisher.boxes.bytes().len() > limits::PUBLISHED_BYTES_PER_CORE_MAX {
+            return Err(Refusal::TooManyBytes);
+        }
+        if service.len() < limits::ZONES_PER_DATUM_MAX {
+            return Ok(());
+        }
+        let zones: BTreeSet<_> = service
+            .values()
+            .map(|registration| &registration.publisher.zone)
+            .collect();
+        match zones.len() < limits::ZONES_PER_DATUM_MAX || zones.contains(&publisher.zone) {
+            true => Ok(()),
+            false => Err(Refusal::TooManyZones),
+        }
+    }
+
+    /// Notes what a connection declared; true if it is what the owner must be told.
+    fn declare(&mut self, data_info_id: &DataInfoId, publisher: &Arc<Publisher>) -> bool {
+        let connect_id = publisher.holder.connect_id;
+        let service = self.services.entry(data_info_id.clone()).or_default();
+        let Some(registration) = service.get_mut(&publisher.register_id) else {
+            self.count += 1;
+            self.bytes += publisher.boxes.bytes().len();
+            service.insert(
+                publisher.register_id.clone(),
+                Registration {
+                    publisher: Arc::clone(publisher),
+                    displaced: Vec::new(),
+                },
+            );
+            self.note_declared(connect_id, data_info_id, &publisher.register_id);
+            return true;
+        };
+        let same_holder = registration.publisher.holder == publisher.holder;
+        if registration.publisher.order > publisher.order {
+            if !same_holder {
+                registration.displace(Arc::clone(publisher));
+                self.note_declared(connect_id, data_info_id, &publisher.register_id);
+            }
+            return false;
+        }
+        self.bytes += publisher.boxes.bytes().len();
+        let former = std::mem::replace(&mut registration.publisher, Arc::clone(publisher));
+        self.bytes -= former.boxes.bytes().len();
+        registration
+            .displaced
+            .retain(|other| other.holder != publisher.holder);
+        if !same_holder {
+            let former_id = former.holder.connect_id;
+            if self
+                .declared
+                .get(&former_id)
+                .is_some_and(|declared| !declared.ended)
+            {
+                registration.displace(former);
+            }
+            self.note_declared(connect_id, data_info_id, &publisher.register_id);
+        }
+        true
+    }
+
+    fn note_declared(
+        &mut self,
+        connect_id: ConnectId,
+        data_info_id: &DataInfoId,
+        register_id: &RegisterId,
+    ) {
+        let declared = self.declared.entry(connect_id).or_default();
+        declared
+            .registrations
+            .insert((data_info_id.clone(), register_id.clone()));
+    }
+
+    fn remove_declared(
+        &mut self,
+        connect_id: ConnectId,
+        data_info_id: DataInfoId,
+        register_id: RegisterId,
+        needs: &mut Vec<Need>,
+    ) {
+        let service = self.services.get_mut(&data_info_id);
+        let Some(registration) = service.and_then(|service| service.get_mut(&register_id)) else {
+            return;
+        };
+        registration
+            .displaced
+            .retain(|other| other.holder.connect_id != connect_id);
+        if registration.publisher.holder.connect_id != connect_id {
+            return;
+        }
+        let holder = registration.publisher.holder;
+        let successor = registration.take_newest_displaced();
+        match &successor {
+            Some(successor) => {
+                self.bytes += successor.boxes.bytes().len();
+                let former = std::mem::replace(&mut registration.publisher, Arc::clone(successor));
+                self.bytes -= former.boxes.bytes().len();
+            }
+            None => self.drop_registration(&data_info_id, &register_id),
+        }
+        let cause = Removal::Closed { holder, successor };
+        self.tell_removed(data_info_id, register_id, cause, None, needs);
+    }
+
+    /// Takes a registration out with every claim on it.
+    fn strike_out(&mut self, data_info_id: &DataInfoId, register_id: &RegisterId) {
+        let service = self.services.get(data_info_id);
+        let Some(registration) = service.and_then(|service| service.get(register_id)) else {
+            return;
+        };
+        let declaration = (data_info_id.clone(), register_id.clone());
+        for publisher in registration
+            .displaced
+            .iter()
+            .chain([&registration.publisher])
+        {
+            let connect_id = publisher.holder.connect_id;
+            if let Some(declared) = self.declared.get_mut(&connect_id) {
+                declared.registrations.remove(&declaration);
+                if declared.registrations.is_empty() {
+                    self.declared.remove(&connect_id);
+                }
+            }
+        }
+        self.drop_registration(data_info_id, register_id);
+    }
+
+    fn drop_registration(&mut self, data_info_id: &DataInfoId, register_id: &RegisterId) {
+        let Some(service) = self.services.get_mut(data_info_id) else {
+            return;
+        };
+        if let Some(registration) = service.remove(register_id) {
+            self.count -= 1;
+            self.bytes -= registration.publisher.boxes.bytes().len();
+        }
+        if service.is_empty() {
+            self.services.remove(data_info_id);
+        }
+    }
+
+    fn tell_removed(
+        &mut self,
+        data_info_id: DataInfoId,
+        register_id: RegisterId,
+        cause: Removal,
+        waiting: Option<Waiting>,
+        needs: &mut Vec<Need>,
+    ) {
+        let change = PendingChange::Remove(cause.clone());
+        let token = self.await_done(&data_info_id, register_id.clone(), change, waiting);
+        let remove = ToData::Remove {
+            data_info_id: data_info_id.clone(),
+            register_id,
+            cause,
+            token,
+        };
+        needs.push(Need::Tell(data_info_id, remove));
+    }
+
+    fn await_done(
+        &mut self,
+        data_info_id: &DataInfoId,
+        register_id: RegisterId,
+        change: PendingChange,
+        waiting: Option<Waiting>,
+    ) -> Token {
+        self.generation = self.generation.wrapping_add(1);
+        let place = self.pending.insert(Pending {
+            generation: self.generation,
+            data_info_id: data_info_id.clone(),
+            change,
+            waiting,
+            removal_of: register_id,
+        });
+        let token = Token(u64::from(self.generation) << 32 | place as u64);
+        self.sent.push(token);
+        token
+    }
+
+    fn find_pending(&mut self, Token(token): Token) -> Option<&mut Pending> {
+        let place = usize::try_from(token & u64::from(u32::MAX)).ok()?;
+        let pending = self.pending.get_mut(place)?;
+        (u64::from(pending.generation) == token >> 32).then_some(pending)
+    }
+
+    fn take_pending(&mut self, token: Token) -> Option<Pending> {
+        self.find_pending(token)?;
+        let Token(place) = token;
+        Some(
+            self.pending
+                .remove(usize::try_from(place & u64::from(u32::MAX)).ok()?),
+        )
+    }
+
+    /// The owner is silent: the client is answered, for this session keeps the registration, and the owner is told again.
+    fn resend(&mut self, now: Instant, token: Token, needs: &mut Vec<Need>) {
+        let Some(pending) = self.find_pending(token) else {
+            return;
+        };
+        if let Some(waiting) = pending.waiting.take() {
+            needs.push(waiting.taken());
+        }
+        let data_info_id = pending.data_info_id.clone();
+        let register_id = pending.removal_of.clone();
+        let message = match &pending.change {
+            PendingChange::Remove(cause) => ToData::Remove {
+                data_info_id: data_info_id.clone(),
+                register_id,
+                cause: cause.clone(),
+                token,
+            },
+            PendingChange::Put => {
+                let service = self.services.get(&data_info_id);
+                let Some(registration) = service.and_then(|service| service.get(&register_id))
+                else {
+                    // Taken back meanwhile: the removal is pending on its own.
+                    self.take_pending(token);
+                    return;
+                };
+                ToData::Put {
+                    data_info_id: data_info_id.clone(),
+                    publisher: Arc::clone(&registration.publisher),
+                    token,
+                }
+            }
+        };
+        self.deadlines
+            .push_back((now + limits::RESEND_AFTER, token));
+        needs.push(Need::Tell(data_info_id, message));
+    }
+}
+
+impl Registration {
+    fn displace(&mut self, publisher: Arc<Publisher>) {
+        self.displaced
+            .retain(|other| other.holder != publisher.holder);
+        self.displaced.push(publisher);
+    }
+
+    fn take_newest_displaced(&mut self) -> Option<Arc<Publisher>> {
+        let newest = (0..self.displaced.len()).max_by_key(|&index| self.displaced[index].order)?;
+        Some(self.displaced.swap_remove(newest))
+    }
+}

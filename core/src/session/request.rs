@@ -1,0 +1,164 @@
+//! What a client may ask, checked: wire messages end here, names and registrations go inside.
+
+use std::borrow::Cow;
+
+use crate::limits;
+use crate::message::{self, BaseRegister, Boxes, EventType};
+use crate::names::{DEFAULT_ZONE, DataInfoId, Interner, Name, RegisterId, Scope};
+
+use super::answer::{Kind, Refusal};
+
+/// A request of a client.
+#[derive(Debug)]
+pub enum Request {
+    /// Publish, publish anew, or take back.
+    Publisher {
+        /// Who and what.
+        declared: Declared,
+        /// The strings; none takes the publisher back.
+        boxes: Option<Boxes>,
+    },
+    /// Subscribe or unsubscribe.
+    Subscriber {
+        /// Who and what.
+        declared: Declared,
+        /// How far it looks.
+        scope: Scope,
+        /// False ends the subscription.
+        registers: bool,
+    },
+    /// Follow an operator's value, or stop.
+    Configurator {
+        /// Who and what.
+        declared: Declared,
+        /// False ends it.
+        registers: bool,
+    },
+    /// Ask for the segments that may be shown.
+    SyncConfig,
+    /// An operator's tool takes these clients (`ip:port`) off.
+    CancelAddresses(Vec<String>),
+    /// A registration that cannot be taken.
+    Refused {
+        /// What it was to be.
+        kind: Kind,
+        /// Why not.
+        refusal: Refusal,
+    },
+}
+
+/// What all registrations have in common.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Which service.
+    pub data_info_id: DataInfoId,
+    /// The client's id of the registration.
+    pub register_id: RegisterId,
+    /// The client's version of it; echoed exactly.
+    pub version: i64,
+    /// The client's clock.
+    pub timestamp: i64,
+    /// The client's zone.
+    pub zone: Name,
+    /// The client's application; empty if it named none.
+    pub app: Name,
+}
+
+impl Request {
+    /// The checked form of a wire message.
+    pub fn from_wire(message: message::Request<'_>, names: &mut Interner) -> Self {
+        match message {
+            message::Request::PublisherRegister(register) => Self::publisher(register, names)
+                .unwrap_or_else(|refusal| Self::refused(Kind::Publisher, refusal)),
+            message::Request::SubscriberRegister(register) => checked(&register.base, names)
+                .map(|(declared, registers)| Self::Subscriber {
+                    declared,
+                    scope: register.scope,
+                    registers,
+                })
+                .unwrap_or_else(|refusal| Self::refused(Kind::Subscriber, refusal)),
+            message::Request::ConfiguratorRegister(register) => checked(&register.base, names)
+                .map(|(declared, registers)| Self::Configurator {
+                    declared,
+                    registers,
+                })
+                .unwrap_or_else(|refusal| Self::refused(Kind::Configurator, refusal)),
+            message::Request::SyncConfigRequest(_) => Self::SyncConfig,
+            message::Request::CancelAddressRequest(cancel) => {
+                Self::CancelAddresses(cancel.connect_ids)
+            }
+        }
+    }
+
+    fn publisher(
+        register: message::PublisherRegister<'_>,
+        names: &mut Interner,
+    ) -> Result<Self, Refusal> {
+        let (declared, registers) = checked(&register.base, names)?;
+        let count = register.boxes.count();
+        if count > limits::BOXES_PER_PUBLISHER_MAX {
+            return Err(Refusal::TooManyBoxes(count));
+        }
+        let boxes = registers.then_some(register.boxes);
+        Ok(Self::Publisher { declared, boxes })
+    }
+
+    fn refused(kind: Kind, refusal: Refusal) -> Self {
+        Self::Refused { kind, refusal }
+    }
+
+    /// The service whose home core must be asked, for those requests that need one.
+    pub fn data_info_id(&self) -> Option<&DataInfoId> {
+        match self {
+            Self::Publisher { declared, .. } | Self::Subscriber { declared, .. } => {
+                Some(&declared.data_info_id)
+            }
+            Self::Configurator { .. }
+            | Self::SyncConfig
+            | Self::CancelAddresses(_)
+            | Self::Refused { .. } => None,
+        }
+    }
+}
+
+/// The common part, and whether it registers.
+fn checked(base: &BaseRegister<'_>, names: &mut Interner) -> Result<(Declared, bool), Refusal> {
+    let registers = match &base.event_type {
+        EventType::Register => true,
+        EventType::Unregister => false,
+        other => return Err(Refusal::UnknownEventType(other.as_str().to_owned())),
+    };
+    let data_id = required("dataId", &base.data_id)?;
+    let register_id = required("registId", &base.regist_id)?;
+    let instance_id = optional("instanceId", &base.instance_id)?;
+    let group = optional("group", &base.group)?;
+    let zone = match optional("zone", &base.zone)? {
+        blank if blank.trim().is_empty() => DEFAULT_ZONE,
+        zone => zone,
+    };
+    let app = optional("appName", &base.app_name)?;
+    let declared = Declared {
+        data_info_id: DataInfoId::new(data_id, instance_id, group),
+        register_id: RegisterId::new(register_id),
+        version: base.version.ok_or(Refusal::Missing("version"))?,
+        timestamp: base.timestamp.unwrap_or(0),
+        zone: names.intern(zone),
+        app: names.intern(app),
+    };
+    Ok((declared, registers))
+}
+
+fn required<'a>(field: &'static str, value: &'a Option<Cow<'_, str>>) -> Result<&'a str, Refusal> {
+    match optional(field, value)? {
+        blank if blank.trim().is_empty() => Err(Refusal::Missing(field)),
+        text => Ok(text),
+    }
+}
+
+fn optional<'a>(field: &'static str, value: &'a Option<Cow<'_, str>>) -> Result<&'a str, Refusal> {
+    let text = value.as_deref().unwrap_or("");
+    match text.len() {
+        bytes if bytes > limits::NAME_BYTES_MAX => Err(Refusal::NameTooLong { field, bytes }),
+        _ => Ok(text),
+    }
+}

@@ -1,0 +1,126 @@
+//! Versions of a datum: strictly growing for ever, in the form that SOFARegistry's clients already hold.
+//!
+//! `(milliseconds since 2019-01-01 00:00 Beijing) << 15 | sequence` (`sofaregistry-wire.md` 7.4): a client that moves here from
+//! the Java server compares our versions with those it has. The lowest three bits name the ownership that gave the number, so
+//! that two owners of one shard never give the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::Now;
+
+/// 2019-01-01 00:00 in Beijing, in milliseconds since 1970.
+const EPOCH_MS: u64 = 1_546_272_000_000;
+const SEQUENCE_BITS: u32 = 15;
+const OWNERSHIP_BITS: u32 = 3;
+const OWNERSHIP_MASK: u64 = (1 << OWNERSHIP_BITS) - 1;
+
+/// The version of a datum: clients accept a list only if its version is above the one they hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DatumVersion(u64);
+
+impl DatumVersion {
+    /// "Nothing was ever known of this": every client that holds a list ignores it, so a fresh server wipes nobody's.
+    pub const NOTHING_KNOWN: Self = Self(1);
+
+    /// The version with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number on the wire. Below 2^63 until the year 10,000.
+    pub fn wire(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
+    /// The number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// Gives the versions of one shard.
+#[derive(Debug)]
+pub struct VersionClock {
+    highest: u64,
+    ownership: u64,
+}
+
+impl VersionClock {
+    /// A clock that gives nothing at or below `floor`, on behalf of this ownership epoch.
+    pub fn new(floor: DatumVersion, ownership: u64) -> Self {
+        Self {
+            highest: floor.0,
+            ownership: ownership & OWNERSHIP_MASK,
+        }
+    }
+
+    /// The next version: above all given before, near the wall clock when that has not jumped back.
+    pub fn next(&mut self, now: Now) -> DatumVersion {
+        let by_clock = now.wall_ms.saturating_sub(EPOCH_MS) << SEQUENCE_BITS;
+        let by_order = (self.highest | OWNERSHIP_MASK) + 1;
+        self.highest = by_clock.max(by_order) | self.ownership;
+        DatumVersion(self.highest)
+    }
+
+    /// The highest version given or heard of.
+    pub fn highest(&self) -> DatumVersion {
+        DatumVersion(self.highest)
+    }
+
+    /// Hears of a version given elsewhere: everything given from here on is above it.
+    pub fn raise(&mut self, heard: DatumVersion) {
+        self.highest = self.highest.max(heard.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Instant;
+
+    fn at(wall_ms: u64) -> Now {
+        Now {
+            monotonic: Instant(0),
+            wall_ms,
+        }
+    }
+
+    #[test]
+    fn versions_have_the_form_clients_already_hold() {
+        let mut clock = VersionClock::new(DatumVersion::NOTHING_KNOWN, 0);
+
+        let version = clock.next(at(EPOCH_MS + 7));
+
+        assert_eq!(version.wire(), 7 << 15);
+    }
+
+    #[test]
+    fn versions_grow_when_the_clock_stands_or_jumps_back() {
+        let mut clock = VersionClock::new(DatumVersion::NOTHING_KNOWN, 5);
+
+        let first = clock.next(at(EPOCH_MS + 1000));
+        let same_ms = clock.next(at(EPOCH_MS + 1000));
+        let jumped_back = clock.next(at(EPOCH_MS));
+
+        assert!(first < same_ms && same_ms < jumped_back);
+    }
+
+    #[test]
+    fn two_ownerships_never_give_the_same_version() {
+        let mut one = VersionClock::new(DatumVersion::NOTHING_KNOWN, 1);
+        let mut two = VersionClock::new(DatumVersion::NOTHING_KNOWN, 2);
+
+        let ones: Vec<_> = (0..100).map(|_| one.next(at(EPOCH_MS + 5))).collect();
+
+        assert!((0..100).all(|_| !ones.contains(&two.next(at(EPOCH_MS + 5)))));
+    }
+
+    #[test]
+    fn nothing_is_given_at_or_below_a_version_heard_of() {
+        let mut clock = VersionClock::new(DatumVersion::NOTHING_KNOWN, 0);
+
+        clock.raise(DatumVersion::new(1 << 60));
+
+        assert!(clock.next(at(EPOCH_MS)) > DatumVersion::new(1 << 60));
+    }
+}

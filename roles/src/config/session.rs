@@ -1,0 +1,71 @@
+//! `[session]`: the role that clients talk to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rollcall_core::limits;
+use serde::Serialize;
+
+use super::settings::Settings;
+use super::{ADDRESS, as_millis};
+
+/// The keys of `[session]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionConfig {
+    /// Address of the clients' Bolt connections. Default: `"127.0.0.1:9600"`, this machine only; `"0.0.0.0:9600"` or
+    /// `"[::]:9600"` serve the network. Port 0 leaves the choice to the system; the log tells which it was.
+    pub listen: SocketAddr,
+    /// Address of discovery, health, admin and metrics over HTTP. Default: `"127.0.0.1:9603"`. Clients ask it which
+    /// sessions there are, so it should be as reachable as `listen`.
+    pub http: SocketAddr,
+    /// How long a connection may stay without a received byte before it is closed, in milliseconds. Default: 90000.
+    /// Range: 1000 to 86400000. Clients send a heartbeat after 15 to 30 s of silence; below 60000 some of them are cut
+    /// while they are well, above it a frozen client's publishers stay listed longer.
+    #[serde(rename = "idle_close_ms", serialize_with = "as_millis")]
+    pub idle_close: Duration,
+    /// Most connections of this node. Default: 100000. Range: 1 to 10000000. One more is refused with a log line. Each
+    /// costs a descriptor and, idle, about 6 KB with the kernel's part.
+    pub connections_max: u32,
+    /// Most connections from one address; 0 means no limit. Default: 0, because many clients may share an address
+    /// behind address translation. Range: 0 to 10000000. Loopback is never limited.
+    pub connections_per_ip_max: u32,
+    /// Over how long a stopping node spreads the hand-over of its clients, in milliseconds. Default: 5000. Range: 0 to
+    /// 600000. Longer is gentler to the nodes that take them over; nothing is waited for when no client is connected.
+    #[serde(rename = "drain_ms", serialize_with = "as_millis")]
+    pub drain: Duration,
+    /// How long publishers stay listed after this node closed their connection itself, in milliseconds. Default: 15000.
+    /// Range: 0 to 600000. Clients need up to 10 s to come back; below that their services vanish for a moment.
+    #[serde(rename = "grace_ms", serialize_with = "as_millis")]
+    pub grace: Duration,
+    /// Shortest time between two change pushes of one service, in milliseconds. Default: 0, every change goes out at once.
+    /// Range: 0 to 60000. Raising it saves work where services change faster than their subscribers care.
+    #[serde(rename = "push_floor_ms", serialize_with = "as_millis")]
+    pub push_floor: Duration,
+}
+
+impl SessionConfig {
+    pub(super) fn read(settings: &mut Settings) -> Self {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let section = "session";
+        Self {
+            listen: settings.parsed(section, "listen", loopback(9600), ADDRESS),
+            http: settings.parsed(section, "http", loopback(9603), ADDRESS),
+            idle_close: settings.millis(
+                section,
+                "idle_close_ms",
+                limits::IDLE_CLOSE,
+                1_000..=86_400_000,
+            ),
+            connections_max: settings.number(section, "connections_max", 100_000, 1..=10_000_000),
+            connections_per_ip_max: settings.number(
+                section,
+                "connections_per_ip_max",
+                0,
+                0..=10_000_000,
+            ),
+            drain: settings.millis(section, "drain_ms", Duration::from_secs(5), 0..=600_000),
+            grace: settings.millis(section, "grace_ms", Duration::from_secs(15), 0..=600_000),
+            push_floor: settings.millis(section, "push_floor_ms", Duration::ZERO, 0..=60_000),
+        }
+    }
+}

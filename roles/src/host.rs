@@ -1,0 +1,270 @@
+//! Whether this machine can run a node: kernel, io_uring, descriptors, locked memory.
+//!
+//! Found out before anything starts, so that an operator reads one line that says what to do. What only an attempt can
+//! tell, a seccomp profile that forbids io_uring or a port that is taken, the start itself reports.
+
+use std::fmt;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{Config, Transport};
+
+/// Oldest kernel whose io_uring the executors can use.
+const KERNEL_MIN: Kernel = Kernel { major: 5, minor: 8 };
+/// Oldest kernel with all that the network ring needs.
+const KERNEL_FOR_RING_MIN: Kernel = Kernel { major: 6, minor: 1 };
+/// Memory that one executor must be able to lock; the runtime refuses to start below it.
+const LOCKED_BYTES_MIN: u64 = 512 << 10;
+/// Descriptors a node uses before its first client: per core rings, listeners and lanes, then HTTP, files and the log.
+const DESCRIPTORS_OWN: u64 = 512;
+/// Descriptors below which a node would serve too few clients to be of use.
+const DESCRIPTORS_MIN: u64 = 2 * DESCRIPTORS_OWN;
+
+/// What this machine lacks, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HostError {
+    /// The kernel has no usable io_uring.
+    KernelTooOld {
+        /// What runs here.
+        release: String,
+    },
+    /// `transport = "ring"` on a kernel without what the ring needs.
+    KernelTooOldForRing {
+        /// What runs here.
+        release: String,
+    },
+    /// The administrator switched io_uring off.
+    UringDisabled,
+    /// The limit of open files is too low.
+    TooFewDescriptors {
+        /// The hard limit.
+        have: u64,
+    },
+    /// The limit of locked memory is too low.
+    TooLittleLockedMemory {
+        /// The hard limit in bytes.
+        have: u64,
+    },
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KernelTooOld { release } => {
+                write!(
+                    f,
+                    "Linux {release} is too old: {KERNEL_MIN} or later is needed, {KERNEL_FOR_RING_MIN} for full speed"
+                )
+            }
+            Self::KernelTooOldForRing { release } => write!(
+                f,
+                "Linux {release} is too old for transport = \"ring\": use {KERNEL_FOR_RING_MIN} or later, or transport = \"auto\""
+            ),
+            Self::UringDisabled => {
+                write!(
+                    f,
+                    "io_uring is switched off (kernel.io_uring_disabled = 2): run sysctl -w kernel.io_uring_disabled=0"
+                )
+            }
+            Self::TooFewDescriptors { have } => write!(
+                f,
+                "limit of {have} open files is too low: {DESCRIPTORS_MIN} or more are needed (ulimit -Hn, LimitNOFILE= of the unit)"
+            ),
+            Self::TooLittleLockedMemory { have } => write!(
+                f,
+                "limit of {have} bytes of locked memory is too low: {LOCKED_BYTES_MIN} or more are needed (ulimit -Hl, LimitMEMLOCK= of the unit)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for HostError {}
+
+/// What was found out about this machine; limits are the hard ones.
+#[derive(Clone, Debug)]
+struct Host {
+    release: String,
+    uring_disabled: Option<String>,
+    descriptors: u64,
+    locked_bytes: u64,
+}
+
+/// Checks this machine, raises its soft limits to the hard ones, and lowers `connections_max` to what the descriptors allow.
+pub fn prepare(config: &mut Config) -> Result<(), HostError> {
+    let host = Host {
+        release: rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned(),
+        uring_disabled: std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok(),
+        descriptors: raise(Resource::Nofile),
+        locked_bytes: raise(Resource::Memlock),
+    };
+    host.check(config.node.transport)?;
+    let room = host.connections();
+    if room < config.session.connections_max {
+        let asked = config.session.connections_max;
+        tracing::warn!(
+            connections_max = room,
+            asked,
+            open_files = host.descriptors,
+            "connections limited by open files"
+        );
+        config.session.connections_max = room;
+    }
+    Ok(())
+}
+
+impl Host {
+    fn check(&self, transport: Transport) -> Result<(), HostError> {
+        let release = || self.release.clone();
+        let kernel = Kernel::parse(&self.release);
+        if kernel < KERNEL_MIN {
+            return Err(HostError::KernelTooOld { release: release() });
+        }
+        if transport == Transport::Ring && kernel < KERNEL_FOR_RING_MIN {
+            return Err(HostError::KernelTooOldForRing { release: release() });
+        }
+        if self.uring_disabled.as_deref().map(str::trim) == Some("2") {
+            return Err(HostError::UringDisabled);
+        }
+        if self.descriptors < DESCRIPTORS_MIN {
+            return Err(HostError::TooFewDescriptors {
+                have: self.descriptors,
+            });
+        }
+        if self.locked_bytes < LOCKED_BYTES_MIN {
+            return Err(HostError::TooLittleLockedMemory {
+                have: self.locked_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn connections(&self) -> u32 {
+        u32::try_from(self.descriptors - DESCRIPTORS_OWN).unwrap_or(u32::MAX)
+    }
+}
+
+/// Raises the soft limit as far as an ordinary process may, and tells what it is then.
+fn raise(resource: Resource) -> u64 {
+    let limit = getrlimit(resource);
+    let raised = setrlimit(
+        resource,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+    let effective = if raised.is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
+    effective.unwrap_or(u64::MAX)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kernel {
+    major: u32,
+    minor: u32,
+}
+
+impl Kernel {
+    /// Of a release such as `6.1.0-18-amd64`; a part that is no number counts as 0.
+    fn parse(release: &str) -> Self {
+        let mut numbers = release
+            .split(|c: char| !c.is_ascii_digit())
+            .map(|part| part.parse().unwrap_or(0));
+        Self {
+            major: numbers.next().unwrap_or(0),
+            minor: numbers.next().unwrap_or(0),
+        }
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn able() -> Host {
+        let uring_disabled = Some("0\n".to_owned());
+        Host {
+            release: "6.1.0-18-amd64".to_owned(),
+            uring_disabled,
+            descriptors: 1024,
+            locked_bytes: 512 << 10,
+        }
+    }
+
+    #[test]
+    fn a_host_with_just_enough_is_taken() {
+        let host = able();
+
+        assert_eq!(host.check(Transport::Ring), Ok(()));
+        assert_eq!(host.connections(), 512);
+    }
+
+    #[test]
+    fn each_lack_is_told_with_what_to_do() {
+        let lacks = [
+            (
+                Host {
+                    release: "5.4.0".to_owned(),
+                    ..able()
+                },
+                "5.8",
+            ),
+            (
+                Host {
+                    release: "5.15.3".to_owned(),
+                    ..able()
+                },
+                "transport = \"auto\"",
+            ),
+            (
+                Host {
+                    uring_disabled: Some("2\n".to_owned()),
+                    ..able()
+                },
+                "sysctl",
+            ),
+            (
+                Host {
+                    descriptors: 1023,
+                    ..able()
+                },
+                "LimitNOFILE",
+            ),
+            (
+                Host {
+                    locked_bytes: 64 << 10,
+                    ..able()
+                },
+                "LimitMEMLOCK",
+            ),
+        ];
+
+        for (host, advice) in lacks {
+            let error = host.check(Transport::Ring).expect_err("a lacking host");
+            assert!(error.to_string().contains(advice), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_older_kernel_runs_the_plain_transport() {
+        let host = Host {
+            release: "5.15.0".to_owned(),
+            uring_disabled: None,
+            ..able()
+        };
+
+        assert_eq!(host.check(Transport::Auto), Ok(()));
+    }
+}
