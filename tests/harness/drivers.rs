@@ -28,6 +28,8 @@ pub const EVERY_CLIENT: [Published; 5] = [
     Published::Node,
 ];
 
+const JAVA_VERSIONS: [&str; 4] = ["5.4.2", "5.4.3", "6.3.0", "6.5.6"];
+
 /// The oldest and the newest Java client and the Node client, where all five would tell no more.
 pub const ONE_OF_EACH: [Published; 3] = [
     Published::Java("5.4.2"),
@@ -47,25 +49,20 @@ impl Published {
 
 fn java(version: &str) -> Option<Command> {
     static BUILT: OnceLock<bool> = OnceLock::new();
-    let folder = clients().join("java");
     let built = BUILT.get_or_init(|| {
-        // The oldest tool that is needed comes last, so that its absence is what is told.
-        present("Java clients", &["java", "javac", "mvn"])
-            && build(
-                &folder,
-                "target",
-                &[
-                    "pom.xml",
-                    "src",
-                    "client-5.4.2",
-                    "client-5.4.3",
-                    "client-6.3.0",
-                    "client-6.5.6",
-                ],
-                build_java,
-            )
+        let there = present("Java clients", &["java", "javac", "mvn"]);
+        if there {
+            let modules = JAVA_VERSIONS.map(|version| format!("client-{version}"));
+            let driver = modules
+                .each_ref()
+                .map(|module| format!("{module}/target/classes"));
+            let mut sources = vec!["pom.xml".to_owned(), "src".to_owned()];
+            sources.extend(modules);
+            build(&clients().join("java"), &driver, &sources, build_java);
+        }
+        there
     });
-    let target = folder.join(format!("client-{version}/target"));
+    let target = clients().join(format!("java/client-{version}/target"));
     built.then(|| {
         let mut command = Command::new("java");
         // Many drivers share few cores: little heap, one collector thread, the quick compiler.
@@ -86,24 +83,17 @@ fn build_java(folder: &Path) {
     run(Command::new("mvn")
         .args(["--quiet", "--batch-mode", "package"])
         .current_dir(folder));
-    for module in [
-        "client-5.4.2",
-        "client-5.4.3",
-        "client-6.3.0",
-        "client-6.5.6",
-    ] {
-        let module = folder.join(module);
+    for version in JAVA_VERSIONS {
+        let module = folder.join(format!("client-{version}"));
+        let jars = module.join("target/lib");
         // Maven has no lock file: what it fetched is compared with what was fetched when the tests were written.
-        run(Command::new("sha256sum")
-            .args(["--check", "--quiet", "--strict", "../../libs.sha256"])
-            .current_dir(module.join("target/lib")));
+        let lock = ["--check", "--quiet", "--strict", "../../libs.sha256"];
+        run(Command::new("sha256sum").args(lock).current_dir(&jars));
         let locked = fs::read_to_string(module.join("libs.sha256"))
             .expect("the lock of the module")
             .lines()
             .count();
-        let fetched = fs::read_dir(module.join("target/lib"))
-            .expect("the build copied jars")
-            .count();
+        let fetched = fs::read_dir(jars).expect("the build copied jars").count();
         assert_eq!(
             fetched,
             locked,
@@ -117,17 +107,21 @@ fn node() -> Option<Command> {
     static BUILT: OnceLock<bool> = OnceLock::new();
     let folder = clients().join("node");
     let built = BUILT.get_or_init(|| {
-        present("Node client", &["node", "npm"])
-            && build(
+        let there = present("Node client", &["node", "npm"]);
+        if there {
+            let sources = ["package.json", "package-lock.json"].map(str::to_owned);
+            build(
                 &folder,
-                "node_modules",
-                &["package.json", "package-lock.json"],
+                &["node_modules/sofa-registry-node".to_owned()],
+                &sources,
                 |folder| {
                     run(Command::new("npm")
                         .args(["ci", "--no-progress", "--loglevel=error"])
                         .current_dir(folder));
                 },
-            )
+            );
+        }
+        there
     });
     built.then(|| {
         let mut command = Command::new("node");
@@ -164,37 +158,20 @@ fn answers(tool: &str) -> bool {
     asked.is_ok_and(|status| status.success())
 }
 
-/// Runs `make` unless `output` was made from the same sources.
-fn build(folder: &Path, output: &str, sources: &[&str], make: impl FnOnce(&Path)) -> bool {
+/// Runs `make` unless all outputs were made from the same sources.
+fn build(folder: &Path, outputs: &[String], sources: &[String], make: impl FnOnce(&Path)) {
     let lock = File::create(folder.join(".lock")).expect("the folder of a driver is writable");
     lock.lock().expect("a file can be locked");
     let stamp_file = folder.join(".built");
     let stamp = stamp(folder, sources);
-    let fresh = fs::read_to_string(&stamp_file).is_ok_and(|made| made == stamp)
-        && has_output(folder, output);
-    if !fresh {
+    let same = fs::read_to_string(&stamp_file).is_ok_and(|made| made == stamp);
+    if !same || outputs.iter().any(|output| !folder.join(output).exists()) {
         make(folder);
         fs::write(&stamp_file, stamp).expect("the folder of a driver is writable");
     }
-    true
 }
 
-fn has_output(folder: &Path, output: &str) -> bool {
-    let modules: Vec<_> = fs::read_dir(folder)
-        .expect("the folder of a driver")
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("client-"))
-        .collect();
-    if modules.is_empty() {
-        folder.join(output).exists()
-    } else {
-        modules
-            .iter()
-            .all(|module| module.path().join(output).exists())
-    }
-}
-
-fn stamp(folder: &Path, sources: &[&str]) -> String {
+fn stamp(folder: &Path, sources: &[String]) -> String {
     let mut files = BTreeSet::new();
     sources
         .iter()

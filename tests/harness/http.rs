@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::PATIENCE;
 
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -58,25 +60,31 @@ pub fn request(server: SocketAddr, method: &str, path: &str, json: Option<&str>)
 
 /// Sends a request as it is written and reads the answer.
 pub fn exchange(server: SocketAddr, request: &str) -> Reply {
+    try_exchange(server, request).unwrap_or_else(|| panic!("no answer to {request:?}"))
+}
+
+/// Sends a request as it is written and reads the answer, if the server does not close first.
+pub fn try_exchange(server: SocketAddr, request: &str) -> Option<Reply> {
     let mut stream =
         TcpStream::connect_timeout(&server, PATIENCE).expect("the HTTP port takes connections");
     stream
         .set_read_timeout(Some(PATIENCE))
         .expect("a socket of ours");
-    stream
-        .write_all(request.as_bytes())
-        .expect("the server reads");
     let mut bytes = Vec::new();
-    stream
-        .read_to_end(&mut bytes)
-        .unwrap_or_else(|error| panic!("{error} while reading the answer to {request:?}"));
-    parse(&bytes)
+    // A server that refuses a request half read resets the connection; what it said before still counts.
+    let _ = stream
+        .write_all(request.as_bytes())
+        .and_then(|()| stream.read_to_end(&mut bytes));
+    bytes
+        .windows(4)
+        .any(|window| window == HEAD_END)
+        .then(|| parse(&bytes))
 }
 
 fn parse(bytes: &[u8]) -> Reply {
     let end = bytes
         .windows(4)
-        .position(|window| window == b"\r\n\r\n")
+        .position(|window| window == HEAD_END)
         .expect("an HTTP answer has a head");
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
