@@ -118,6 +118,8 @@ pub const TOMBSTONES_MAX: usize = 100_000;
 /// How long the publishers of a connection that we ended await their client.
 pub const GRACE: Duration = Duration::from_secs(15);
 
+/// How long after a restart a list may be held because it is shorter than before: clients need up to 10 s to come back.
+pub const RETURN_MAX: Duration = Duration::from_secs(12);
 /// Data-plane cores of one node.
 pub const CORES_MAX: usize = 256;
 /// Registrations of one connection, of all kinds.
