@@ -63,7 +63,11 @@ pub const SEND_PARTS_MAX: usize = 32;
 /// own saves 8 % of a send, at 64 KiB 40 %; and a copy needs no place among the parts.
 pub const SHARED_COPY_BELOW: usize = 4 << 10;
 /// Buffers of one kind that a core keeps for reuse.
-pub const POOLED_BUFFERS_MAX: usize = 1024;
+pub const POOLED_BUFFERS_MAX: usize = 16 << 10;
+/// Bytes of one kind of buffer that a core keeps for reuse.
+pub const POOLED_BYTES_MAX: usize = 16 << 20;
+/// Parts or marks of one batch for which it keeps room.
+pub const POOLED_PARTS_MAX: usize = 1024;
 /// A buffer that grew beyond this is given back to the allocator.
 pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Connections the kernel holds for one listener until we accept them.

@@ -209,7 +209,9 @@ impl PortLock {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
     use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::process::Command;
 
     use super::*;
 
@@ -228,6 +230,31 @@ mod tests {
             "{second:?}"
         );
         drop(first);
+    }
+
+    #[test]
+    fn a_port_that_another_process_serves_is_refused() {
+        const IN_CHILD: &str = "ROLLCALL_TEST_LISTENS";
+        if let Ok(port) = env::var(IN_CHILD) {
+            let refused = bind_all(loopback(port.parse().expect("a port")), 1);
+            assert!(
+                matches!(refused, Err(ListenError::InUse { .. })),
+                "{refused:?}"
+            );
+            return;
+        }
+        let ours = bind_all(loopback(0), 2).expect("a free port");
+
+        let child = Command::new(env::current_exe().expect("this test"))
+            .args([
+                "--exact",
+                "listener::tests::a_port_that_another_process_serves_is_refused",
+            ])
+            .env(IN_CHILD, ours.address.port().to_string())
+            .output()
+            .expect("a child process");
+
+        assert!(child.status.success(), "{child:?}");
     }
 
     #[test]
