@@ -114,6 +114,11 @@ impl Data {
         }
     }
 
+    /// The highest version given so far; what `remember` tells changes only with it.
+    pub fn highest(&self) -> DatumVersion {
+        self.versions.highest()
+    }
+
     fn data_info_ids_with_publishers(&self) -> impl Iterator<Item = (u64, u32)> {
         let count = |datum: &Datum| u32::try_from(datum.publishers().len()).unwrap_or(u32::MAX);
         let datums = self.datums.iter().filter(|(_, datum)| !datum.publishers().is_empty());

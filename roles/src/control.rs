@@ -15,7 +15,6 @@ use rollcall_core::machine::Instant;
 use rollcall_core::meta::{Applied, MetaCommand, MetaState};
 use rollcall_core::names::CoreId;
 use rollcall_core::query::{Answer, Order, Query};
-use rollcall_core::version::DatumVersion;
 use rollcall_io::clock::Clock;
 use rollcall_io::executor::{Bell, rt};
 use rollcall_io::mesh::{Mesh, Place};
@@ -26,8 +25,10 @@ use crate::lanes::{Message, Ticket, ToControl, ToCore};
 use crate::remembered::Remembered;
 use crate::systemd;
 
-/// How often what must be known after a restart is written, if it changed.
-const REMEMBER_EVERY: Duration = Duration::from_secs(1);
+/// Shortest pause between two writes of what must be known after a restart ...
+const WRITE_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// ... which is at least so many times as long as a write takes.
+const WRITE_PAUSE_FACTOR: u32 = 10;
 /// A core that does not answer for so long is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A drain that is not over so long after its time is ended.
@@ -43,8 +44,8 @@ pub(crate) struct Control {
     phase: Cell<Phase>,
     drain: Duration,
     memory: Option<Remembered>,
-    /// The highest version when the memory was written last.
-    written: Cell<Option<DatumVersion>>,
+    /// Something changed since the memory was asked for last.
+    is_outdated: Cell<bool>,
     is_writing: Cell<bool>,
 }
 
@@ -66,7 +67,7 @@ impl Control {
             facts,
             drain,
             memory,
-            written: Cell::new(None),
+            is_outdated: Cell::new(false),
             is_writing: Cell::new(false),
         })
     }
@@ -76,7 +77,6 @@ impl Control {
         self.phase.set(Phase::Serving);
         let mut ends_at = None;
         let mut drained = 0;
-        let mut remembered_at = Clock::monotonic();
         let mut last_summaries = Vec::new();
         loop {
             drained += self.receive();
@@ -91,10 +91,6 @@ impl Control {
                 None => {}
             }
             let now = Clock::monotonic();
-            if ends_at.is_none() && now.since(remembered_at) >= REMEMBER_EVERY {
-                remembered_at = now;
-                self.remember();
-            }
             if drained == self.cores() || ends_at.is_some_and(|at| at <= now) {
                 break;
             }
@@ -107,31 +103,34 @@ impl Control {
         self.tell_all(|| ToCore::Stop);
     }
 
-    /// Has what must be known after a restart gathered and written, beside everything else.
+    /// Has what must be known after a restart gathered and written, beside everything else: the first change at once,
+    /// what follows as often as the writing itself takes little of the time.
     fn remember(self: &Rc<Self>) {
-        let Some(memory) = self.memory.clone() else {
-            return;
-        };
-        if self.is_writing.replace(true) {
+        self.is_outdated.set(true);
+        if self.memory.is_none() || self.is_writing.replace(true) {
             return;
         }
         let control = Rc::clone(self);
-        let summaries = self.send_all(ToCore::Remember);
         rt::spawn(async move {
-            if let Some(summary) = join(summaries).await
-                && control.written.get() != Some(summary.highest)
-            {
-                let highest = summary.highest;
-                let saved = rt::spawn_blocking(move || memory.save(&summary)).await;
-                control.note_written(highest, saved);
+            while control.is_outdated.replace(false) && control.phase.get() == Phase::Serving {
+                let began = Clock::monotonic();
+                control.write_memory().await;
+                let took = Clock::monotonic().since(began);
+                rt::sleep((took * WRITE_PAUSE_FACTOR).max(WRITE_PAUSE_MIN)).await;
             }
             control.is_writing.set(false);
         });
     }
 
-    fn note_written(&self, highest: DatumVersion, saved: std::thread::Result<std::io::Result<()>>) {
-        match saved {
-            Ok(Ok(())) => self.written.set(Some(highest)),
+    async fn write_memory(&self) {
+        let Some(memory) = self.memory.clone() else {
+            return;
+        };
+        let Some(summary) = join(self.send_all(ToCore::Remember)).await else {
+            return;
+        };
+        match rt::spawn_blocking(move || memory.save(&summary)).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "what a restart needs could not be written"),
             Err(_) => tracing::warn!("what a restart needs could not be written"),
         }
@@ -142,7 +141,9 @@ impl Control {
             && !summaries.is_empty()
             && let Some(summary) = join(summaries).await
         {
-            self.note_written(summary.highest, Ok(memory.save(&summary)));
+            if let Err(error) = memory.save_for_good(&summary) {
+                tracing::warn!(%error, "what a restart needs could not be written");
+            }
         }
     }
 
@@ -156,10 +157,12 @@ impl Control {
     }
 
     /// Hands answers to those who wait; says how many cores have no client left.
-    fn receive(&self) -> usize {
+    fn receive(self: &Rc<Self>) -> usize {
         let mut drained = 0;
+        let mut is_changed = false;
         self.mesh.borrow_mut().receive(|from, message| match message {
             Message::ToControl(ToControl::Drained) => drained += 1,
+            Message::ToControl(ToControl::Changed) => is_changed = true,
             Message::ToControl(answer) => {
                 let (ToControl::Answered(ticket, _) | ToControl::Done(ticket, _) | ToControl::Remembered(ticket, _)) =
                     answer
@@ -173,6 +176,9 @@ impl Control {
             }
             other => unreachable!("{from:?} never says {other:?} to the control executor"),
         });
+        if is_changed {
+            self.remember();
+        }
         drained
     }
 

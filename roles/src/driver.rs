@@ -13,6 +13,7 @@ use rollcall_core::session::questions::Traffic;
 use rollcall_core::session::{self, Place as SessionPlace, Session};
 use rollcall_core::stats::Stats;
 use rollcall_core::tables::Seed;
+use rollcall_core::version::DatumVersion;
 use rollcall_io::clock::Clock;
 use rollcall_io::executor::Bell;
 use rollcall_io::mesh::{Mesh, Place};
@@ -32,6 +33,10 @@ pub(crate) struct Driver {
     roles: Roles,
     handover: Option<Handover>,
     congested: Vec<bool>,
+    /// The version up to which the control executor was told, or has asked, what must be remembered.
+    told: DatumVersion,
+    /// It was told, and will ask.
+    is_asked_later: bool,
     stopped: bool,
 }
 
@@ -137,9 +142,11 @@ impl Driver {
             core,
             net,
             congested: vec![false; mesh.cores()],
+            told: roles.data.highest(),
             mesh,
             roles,
             handover: None,
+            is_asked_later: false,
             stopped: false,
         }
     }
@@ -174,6 +181,7 @@ impl Driver {
             self.roles.handle_timeouts();
         }
         self.perform();
+        self.tell_changed();
         self.tell_congestion();
         self.net.flush();
         worked | self.mesh.flush()
@@ -218,6 +226,8 @@ impl Driver {
             }
             ToCore::Remember(ticket) => {
                 let summary = self.roles.data.remember();
+                self.told = summary.highest;
+                self.is_asked_later = false;
                 self.tell_control(ToControl::Remembered(ticket, summary));
             }
             ToCore::Drain(over) => self.begin_handover(over),
@@ -283,6 +293,14 @@ impl Driver {
                 let core = core_at(index);
                 self.roles.session_event(session::Event::Congested { core, full });
             }
+        }
+    }
+
+    /// Has what changed written; one word is enough for all changes until it is asked for.
+    fn tell_changed(&mut self) {
+        if !self.is_asked_later && self.roles.data.highest() > self.told {
+            self.is_asked_later = true;
+            self.tell_control(ToControl::Changed);
         }
     }
 

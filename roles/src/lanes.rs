@@ -46,6 +46,8 @@ pub(crate) enum ToControl {
     Answered(Ticket, Answer),
     /// A command or an order is carried out, and touched so many connections.
     Done(Ticket, u64),
+    /// Something changed that must be known after a restart; said once until it was asked for.
+    Changed,
     /// What must be known after a restart.
     Remembered(Ticket, Summary),
     /// No client is left.

@@ -1,7 +1,7 @@
 //! What a node remembers over a restart: the highest version it gave, and how many publishers each service had.
 //!
 //! Versions must not go back whatever the clock does, and a list must not be shown shorter than it was only because some
-//! clients found the restarted node sooner than others. Written about once a second, as a whole, and replaced atomically.
+//! clients found the restarted node sooner than others. Written as a whole soon after each change, and replaced atomically.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -57,12 +57,21 @@ impl Remembered {
         }
     }
 
-    /// Replaces what was written before.
+    /// Replaces what was written before. Survives the end of the process, however it comes.
     pub(crate) fn save(&self, summary: &Summary) -> io::Result<()> {
+        self.replace(summary, |_| Ok(()))
+    }
+
+    /// Replaces what was written before. Survives the end of the machine.
+    pub(crate) fn save_for_good(&self, summary: &Summary) -> io::Result<()> {
+        self.replace(summary, File::sync_data)
+    }
+
+    fn replace(&self, summary: &Summary, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
         let next = self.path.with_extension("next");
         let mut file = File::create(&next)?;
         file.write_all(&encode(summary))?;
-        file.sync_data()?;
+        sync(&file)?;
         fs::rename(next, &self.path)
     }
 }
