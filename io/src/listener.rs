@@ -16,8 +16,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// How long a start waits for another process that is binding the same port.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits for a port to come free: the kernel closes the sockets of a killed process's rings a little after its end.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(1_500);
 /// How often it looks.
-const LOCK_INTERVAL: Duration = Duration::from_millis(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// A silent peer is probed after so long ...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// ... so often ...
@@ -114,7 +116,7 @@ pub fn bind_all(address: SocketAddr, cores: usize) -> Result<Listening, ListenEr
         .transpose()
         .map_err(refused)?;
     if address.port() != 0 {
-        probe(address).map_err(refused)?;
+        patiently(RELEASE_PATIENCE, || probe(address)).map_err(refused)?;
     }
     let mut bound = address;
     let mut sockets = Vec::with_capacity(cores);
@@ -191,20 +193,38 @@ struct PortLock {
 impl PortLock {
     fn take(port: u16) -> io::Result<Self> {
         let name = unix::SocketAddr::from_abstract_name(format!("rollcall/port/{port}"))?;
-        let started = Instant::now();
-        loop {
-            match unix::UnixDatagram::bind_addr(&name) {
-                Ok(socket) => return Ok(Self { _socket: socket }),
-                Err(error)
-                    if error.kind() != ErrorKind::AddrInUse
-                        || started.elapsed() > LOCK_PATIENCE =>
-                {
-                    return Err(error);
-                }
-                Err(_) => thread::sleep(LOCK_INTERVAL),
+        let socket = patiently(LOCK_PATIENCE, || unix::UnixDatagram::bind_addr(&name))?;
+        Ok(Self { _socket: socket })
+    }
+}
+
+/// Tries again while the address is in use, so long.
+fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < patience => {
+                thread::sleep(LOOK_INTERVAL);
             }
+            ended => return ended,
         }
     }
+}
+
+/// Takes a port for one socket that shares it with nobody.
+pub(crate) fn bind_alone(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let attempt = || {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        Ok(TcpListener::from(socket))
+    };
+    patiently(RELEASE_PATIENCE, attempt)
 }
 
 #[cfg(test)]
