@@ -7,6 +7,7 @@
 mod class;
 mod cursor;
 mod error;
+mod heads;
 mod reader;
 mod spill;
 mod text;

@@ -181,3 +181,103 @@ pub fn prepare_process() {
         }
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::env;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn ringer() -> Ringer {
+        Ringer::new().expect("a descriptor")
+    }
+
+    #[test]
+    fn more_cores_than_cpus_share_them_in_turn() {
+        let seats = plan_cores(Some(5), &[2, 7]).expect("two CPUs");
+
+        let cpus: Vec<_> = seats.iter().map(|seat| (seat.core.0, seat.cpu)).collect();
+
+        assert_eq!(cpus, [(0, 2), (1, 7), (2, 2), (3, 7), (4, 2)]);
+        assert!(matches!(plan_cores(None, &[]), Err(StartError::NoCpu)));
+    }
+
+    #[test]
+    fn a_core_that_always_has_work_lets_other_tasks_run() {
+        let ticks = run_control(&ringer(), |mut bell| async move {
+            let ticks = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&ticks);
+            rt::spawn(async move {
+                loop {
+                    rt::sleep(Duration::from_millis(1)).await;
+                    counted.set(counted.get() + 1);
+                }
+            });
+            let started = Clock::monotonic();
+            while ticks.get() < 10 && Clock::monotonic().since(started) < Duration::from_secs(10) {
+                bell.pass(Clock::monotonic()).await;
+            }
+            ticks.get()
+        });
+
+        assert_eq!(ticks.expect("an executor"), 10);
+    }
+
+    #[test]
+    fn a_panic_of_blocking_work_is_its_result_and_the_next_work_runs() {
+        let results = run_control(&ringer(), |_| async {
+            let first = rt::spawn_blocking(|| panic!("planted")).await.map(|()| 0);
+            let second = rt::spawn_blocking(|| 7).await;
+            (first.is_err(), second.ok())
+        });
+
+        assert_eq!(results.expect("an executor"), (true, Some(7)));
+    }
+
+    #[test]
+    fn a_panic_on_a_core_ends_the_process() {
+        const IN_CHILD: &str = "ROLLCALL_TEST_PANICS_ON_A_CORE";
+        if env::var_os(IN_CHILD).is_some() {
+            prepare_process();
+            let seats = plan_cores(Some(1), &available_cpus()).expect("a CPU");
+            let core = start_core(&seats[0], |_| async { panic!("planted") }).expect("an executor");
+            let _ = core.join();
+            return;
+        }
+
+        let child = Command::new(env::current_exe().expect("this test"))
+            .args([
+                "--exact",
+                "executor::tests::a_panic_on_a_core_ends_the_process",
+            ])
+            .env(IN_CHILD, "1")
+            .output()
+            .expect("a child process");
+
+        assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{child:?}");
+    }
+
+    #[test]
+    fn a_ring_before_the_sleep_ends_it_at_once() {
+        let ringer = ringer();
+        let rung = ringer.clone();
+
+        let order = run_control(&ringer, |mut bell| async move {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let seen = Rc::clone(&order);
+            rt::spawn(async move { seen.borrow_mut().push("other task") });
+            rung.ring();
+            bell.wait(|| true).await;
+            order.borrow_mut().push("woken");
+            order.take()
+        });
+
+        assert_eq!(order.expect("an executor"), ["other task", "woken"]);
+    }
+}

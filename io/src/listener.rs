@@ -209,7 +209,9 @@ impl PortLock {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
     use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::process::Command;
 
     use super::*;
 
@@ -228,6 +230,31 @@ mod tests {
             "{second:?}"
         );
         drop(first);
+    }
+
+    #[test]
+    fn a_port_that_another_process_serves_is_refused() {
+        const IN_CHILD: &str = "ROLLCALL_TEST_LISTENS";
+        if let Ok(port) = env::var(IN_CHILD) {
+            let refused = bind_all(loopback(port.parse().expect("a port")), 1);
+            assert!(
+                matches!(refused, Err(ListenError::InUse { .. })),
+                "{refused:?}"
+            );
+            return;
+        }
+        let ours = bind_all(loopback(0), 2).expect("a free port");
+
+        let child = Command::new(env::current_exe().expect("this test"))
+            .args([
+                "--exact",
+                "listener::tests::a_port_that_another_process_serves_is_refused",
+            ])
+            .env(IN_CHILD, ours.address.port().to_string())
+            .output()
+            .expect("a child process");
+
+        assert!(child.status.success(), "{child:?}");
     }
 
     #[test]
@@ -273,6 +300,30 @@ mod tests {
 
         assert_eq!(listening.listeners.len(), 2);
         assert!(listening.address.is_ipv6());
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_how_their_peer_is_watched() {
+        let listening = bind_all(loopback(0), 1).expect("a free port");
+        let _client = std::net::TcpStream::connect(listening.address).expect("a listener");
+
+        let (accepted, _) = listening.listeners[0].accept().expect("a client");
+
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().expect("an open socket"));
+        assert!(socket.keepalive().expect("an open socket"));
+        assert_eq!(
+            socket.tcp_keepalive_time().expect("an open socket"),
+            KEEPALIVE_IDLE
+        );
+        assert_eq!(
+            socket.tcp_user_timeout().expect("an open socket"),
+            Some(USER_TIMEOUT)
+        );
+        assert_eq!(
+            socket.tcp_notsent_lowat().expect("an open socket"),
+            NOT_SENT_LOW_WATER_BYTES
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod outgoing;
 mod plain;
 mod pool;
 mod receiving;
-pub(crate) mod ring;
+mod ring;
 mod sending;
 mod service;
 mod settings;
@@ -29,6 +29,7 @@ use rollcall_core::names::{ConnectId, CoreId};
 
 pub use self::admission::{Admission, Refusal};
 pub use self::outgoing::Outgoing;
+pub(crate) use self::ring::build_ring;
 pub use self::service::{EndedBy, Flow, FrameLen, Framing, Reason, Service};
 pub use self::settings::Settings;
 pub use self::transport::Trouble;

@@ -132,6 +132,7 @@ impl Epoll {
 pub(crate) struct Pages {
     start: NonNull<u8>,
     bytes: usize,
+    is_leaked: bool,
 }
 
 impl Pages {
@@ -145,7 +146,11 @@ impl Pages {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).expect("the kernel maps nothing at zero");
-        Ok(Self { start, bytes })
+        Ok(Self {
+            start,
+            bytes,
+            is_leaked: false,
+        })
     }
 
     /// Where they begin.
@@ -157,54 +162,21 @@ impl Pages {
     pub(crate) fn len(&self) -> usize {
         self.bytes
     }
+
+    /// Keeps them mapped for ever.
+    pub(crate) fn leak(&mut self) {
+        self.is_leaked = true;
+    }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
+        if self.is_leaked {
+            return;
+        }
         // SAFETY: exactly the mapping made in `new`; whoever hands it to the kernel keeps it until the kernel is done.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
-}
-
-/// Soft and hard value of a resource limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ResourceLimit {
-    /// What holds.
-    pub(crate) soft: u64,
-    /// How far the soft value may be raised.
-    pub(crate) hard: u64,
-}
-
-/// Limit of open files.
-pub(crate) const OPEN_FILES: libc::__rlimit_resource_t = libc::RLIMIT_NOFILE;
-/// Limit of locked memory.
-pub(crate) const LOCKED_MEMORY: libc::__rlimit_resource_t = libc::RLIMIT_MEMLOCK;
-
-/// Reads a resource limit.
-pub(crate) fn resource_limit(which: libc::__rlimit_resource_t) -> io::Result<ResourceLimit> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the kernel fills `limit`.
-    check(unsafe { libc::getrlimit(which, &mut limit) })?;
-    Ok(ResourceLimit {
-        soft: limit.rlim_cur,
-        hard: limit.rlim_max,
-    })
-}
-
-/// Sets a resource limit.
-pub(crate) fn set_resource_limit(
-    which: libc::__rlimit_resource_t,
-    limit: ResourceLimit,
-) -> io::Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: limit.soft,
-        rlim_max: limit.hard,
-    };
-    // SAFETY: the kernel reads `limit`.
-    check(unsafe { libc::setrlimit(which, &limit) }).map(drop)
 }
 
 /// Announces that this process uses private expedited memory barriers. Cheap only while it has one thread.

@@ -10,19 +10,24 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use rollcall_core::data::Summary;
 use rollcall_core::machine::Instant;
 use rollcall_core::meta::{Applied, MetaCommand, MetaState};
 use rollcall_core::names::CoreId;
 use rollcall_core::query::{Answer, Order, Query};
+use rollcall_core::version::DatumVersion;
 use rollcall_io::clock::Clock;
-use rollcall_io::executor::Bell;
+use rollcall_io::executor::{Bell, rt};
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::signal::{Signals, Stop};
 
 use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
+use crate::remembered::Remembered;
 use crate::systemd;
 
+/// How often what must be known after a restart is written, if it changed.
+const REMEMBER_EVERY: Duration = Duration::from_secs(1);
 /// A core that does not answer for so long is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A drain that is not over so long after its time is ended.
@@ -37,6 +42,10 @@ pub(crate) struct Control {
     facts: Facts,
     phase: Cell<Phase>,
     drain: Duration,
+    memory: Option<Remembered>,
+    /// The highest version when the memory was written last.
+    written: Cell<Option<DatumVersion>>,
+    is_writing: Cell<bool>,
 }
 
 /// Somebody who waits for a core.
@@ -47,7 +56,7 @@ struct Waiting {
 
 impl Control {
     /// A node of these facts that hands its clients over within `drain`.
-    pub(crate) fn new(mesh: Mesh<Message>, facts: Facts, drain: Duration) -> Rc<Self> {
+    pub(crate) fn new(mesh: Mesh<Message>, facts: Facts, drain: Duration, memory: Option<Remembered>) -> Rc<Self> {
         Rc::new(Self {
             mesh: RefCell::new(mesh),
             meta: RefCell::default(),
@@ -56,23 +65,36 @@ impl Control {
             phase: Cell::new(facts.phase),
             facts,
             drain,
+            memory,
+            written: Cell::new(None),
+            is_writing: Cell::new(false),
         })
     }
 
     /// Carries messages until a signal has ended the node.
-    pub(crate) async fn run(&self, bell: &mut Bell, signals: &mut Signals) {
+    pub(crate) async fn run(self: &Rc<Self>, bell: &mut Bell, signals: &mut Signals) {
         self.phase.set(Phase::Serving);
         let mut ends_at = None;
         let mut drained = 0;
+        let mut remembered_at = Clock::monotonic();
+        let mut last_summaries = Vec::new();
         loop {
             drained += self.receive();
             self.give_up_on_silent_cores();
             match signals.take() {
-                Some(Stop::Orderly) => ends_at = Some(self.begin_drain()),
+                Some(Stop::Orderly) => {
+                    // Asked before the drain is told: what clients lose by it is not to be forgotten.
+                    last_summaries = self.send_all(ToCore::Remember);
+                    ends_at = Some(self.begin_drain());
+                }
                 Some(Stop::Immediate) => break,
                 None => {}
             }
             let now = Clock::monotonic();
+            if ends_at.is_none() && now.since(remembered_at) >= REMEMBER_EVERY {
+                remembered_at = now;
+                self.remember();
+            }
             if drained == self.cores() || ends_at.is_some_and(|at| at <= now) {
                 break;
             }
@@ -80,8 +102,48 @@ impl Control {
             // The bell rings ten times a second at least, which is often enough for the deadlines here.
             bell.wait(|| self.mesh.borrow().is_quiet()).await;
         }
+        self.write_last(last_summaries).await;
         tracing::info!("stopping");
         self.tell_all(|| ToCore::Stop);
+    }
+
+    /// Has what must be known after a restart gathered and written, beside everything else.
+    fn remember(self: &Rc<Self>) {
+        let Some(memory) = self.memory.clone() else {
+            return;
+        };
+        if self.is_writing.replace(true) {
+            return;
+        }
+        let control = Rc::clone(self);
+        let summaries = self.send_all(ToCore::Remember);
+        rt::spawn(async move {
+            if let Some(summary) = join(summaries).await
+                && control.written.get() != Some(summary.highest)
+            {
+                let highest = summary.highest;
+                let saved = rt::spawn_blocking(move || memory.save(&summary)).await;
+                control.note_written(highest, saved);
+            }
+            control.is_writing.set(false);
+        });
+    }
+
+    fn note_written(&self, highest: DatumVersion, saved: std::thread::Result<std::io::Result<()>>) {
+        match saved {
+            Ok(Ok(())) => self.written.set(Some(highest)),
+            Ok(Err(error)) => tracing::warn!(%error, "what a restart needs could not be written"),
+            Err(_) => tracing::warn!("what a restart needs could not be written"),
+        }
+    }
+
+    async fn write_last(&self, summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) {
+        if let Some(memory) = &self.memory
+            && !summaries.is_empty()
+            && let Some(summary) = join(summaries).await
+        {
+            self.note_written(summary.highest, Ok(memory.save(&summary)));
+        }
     }
 
     fn begin_drain(&self) -> Instant {
@@ -98,7 +160,12 @@ impl Control {
         let mut drained = 0;
         self.mesh.borrow_mut().receive(|from, message| match message {
             Message::ToControl(ToControl::Drained) => drained += 1,
-            Message::ToControl(answer @ (ToControl::Answered(ticket, _) | ToControl::Done(ticket, _))) => {
+            Message::ToControl(answer) => {
+                let (ToControl::Answered(ticket, _) | ToControl::Done(ticket, _) | ToControl::Remembered(ticket, _)) =
+                    answer
+                else {
+                    return;
+                };
                 if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
                     // Who asked may have gone meanwhile; then nobody needs the answer.
                     let _ = waiting.answer.send(answer);
@@ -147,6 +214,19 @@ impl Control {
         let cores = (0..self.facts.cores).map(CoreId);
         cores.map(|core| (core, self.send(core, &question))).collect()
     }
+}
+
+/// What all cores together must know after a restart; nothing if one did not say.
+async fn join(summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) -> Option<Summary> {
+    let mut all = Summary::default();
+    for (_, summary) in summaries {
+        let Ok(ToControl::Remembered(_, summary)) = summary.await else {
+            return None;
+        };
+        all.highest = all.highest.max(summary.highest);
+        all.services.extend(summary.services);
+    }
+    Some(all)
 }
 
 /// The number of connections that all cores have touched.

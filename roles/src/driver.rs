@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_core::data::{self, Data};
+use rollcall_core::data::{self, Data, Summary};
+use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
 use rollcall_core::names::{ConnectId, CoreId, Interner, Member};
 use rollcall_core::query::{Answer, Query};
@@ -12,7 +13,6 @@ use rollcall_core::session::questions::Traffic;
 use rollcall_core::session::{self, Place as SessionPlace, Session};
 use rollcall_core::stats::Stats;
 use rollcall_core::tables::Seed;
-use rollcall_core::version::DatumVersion;
 use rollcall_io::clock::Clock;
 use rollcall_io::executor::Bell;
 use rollcall_io::mesh::{Mesh, Place};
@@ -62,12 +62,17 @@ struct Handover {
 
 impl Roles {
     /// The machines of one core.
-    pub(crate) fn new(place: SessionPlace, seed: Seed, cancel_from: Arc<[IpAddr]>) -> Self {
+    pub(crate) fn new(place: SessionPlace, seed: Seed, before: &Summary, cancel_from: Arc<[IpAddr]>) -> Self {
+        let now = Clock::now();
+        let own = before.services.iter().copied();
+        let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == place.me);
+        let mut data = Data::new(seed, before.highest);
+        data.expect(now.monotonic + limits::RETURN_MAX, own, seed);
         Self {
             me: place.me,
-            now: Clock::now(),
+            now,
             session: Session::new(place, seed),
-            data: Data::new(seed, DatumVersion::NOTHING_KNOWN),
+            data,
             names: Interner::new(seed),
             stats: Stats::default(),
             cancel_from,
@@ -210,6 +215,10 @@ impl Driver {
                 let touched = self.roles.session.touches(&order);
                 self.roles.session_event(session::Event::Order(order));
                 self.done(ticket, touched);
+            }
+            ToCore::Remember(ticket) => {
+                let summary = self.roles.data.remember();
+                self.tell_control(ToControl::Remembered(ticket, summary));
             }
             ToCore::Drain(over) => self.begin_handover(over),
             ToCore::Stop => self.stopped = true,

@@ -122,13 +122,8 @@ mod tests {
         let id = DataInfoId::new("cfg.demo", "", "");
         let register_id = RegisterId::new("26c65512-a81e-4814-ac7b-c1e22179bd3e");
         let mut out = Vec::new();
-        encode(
-            &mut out,
-            &id,
-            1_795_322_735_985,
-            [register_id].iter(),
-            value,
-        );
+        write_prefix(&mut out, &id, 1_795_322_735_985, [register_id].iter());
+        out.extend(encode_body(value));
         out
     }
 

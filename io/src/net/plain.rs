@@ -2,17 +2,19 @@
 //!
 //! Simple rather than fast. A tiny ring of its own does one thing: it rings the core's bell when a socket is ready.
 
+mod alarm;
+
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use io_uring::{IoUring, opcode, types};
 use rollcall_core::limits;
 use rollcall_core::machine::Instant;
 use socket2::Socket as RawSocket;
 
+use self::alarm::Alarm;
 use super::outgoing::Flight;
 use super::settings::Settings;
 use super::transport::{Chunk, Event, Key, Transport, Trouble};
@@ -422,47 +424,5 @@ impl Transport for PlainSockets {
 
     fn trouble(&self) -> Trouble {
         self.trouble
-    }
-}
-
-/// Rings the bell when a readiness queue has something: a ring that polls it once.
-struct Alarm {
-    ring: IoUring,
-    queue: RawFd,
-    is_armed: bool,
-}
-
-impl Alarm {
-    fn new(queue: RawFd, bell: BorrowedFd<'_>) -> io::Result<Self> {
-        let ring = IoUring::new(2)?;
-        ring.submitter().register_eventfd(bell.as_raw_fd())?;
-        Ok(Self {
-            ring,
-            queue,
-            is_armed: false,
-        })
-    }
-
-    fn acknowledge(&mut self) {
-        if self.ring.completion().next().is_some() {
-            self.is_armed = false;
-        }
-    }
-
-    /// From here on readiness rings the bell, also one that is there already. False if that could not be started.
-    #[expect(
-        unsafe_code,
-        reason = "the entry names a descriptor that must stay open"
-    )]
-    fn arm(&mut self) -> bool {
-        self.acknowledge();
-        if self.is_armed {
-            return true;
-        }
-        let entry = opcode::PollAdd::new(types::Fd(self.queue), READABLE).build();
-        // SAFETY: the queue is closed together with this ring, and the entry points to no memory.
-        let pushed = unsafe { self.ring.submission().push(&entry).is_ok() };
-        self.is_armed = pushed && self.ring.submit().is_ok();
-        self.is_armed
     }
 }

@@ -4,22 +4,25 @@
 //! run by this core when it asks for them, and ring the core's bell only while it sleeps.
 
 mod buffers;
+mod operation;
+mod queues;
 mod sending;
 
 use std::collections::VecDeque;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{cqueue, opcode, types};
 use rollcall_core::limits;
 use rollcall_core::machine::Instant;
 use socket2::SockRef;
 
 use self::buffers::SharedBuffers;
+use self::operation::{Completion, Operation, key_of, user_data};
+use self::queues::Queues;
+pub(crate) use self::queues::build_ring;
 use self::sending::Sending;
 use super::outgoing::Flight;
 use super::settings::Settings;
@@ -27,26 +30,20 @@ use super::transport::{Chunk, Event, Key, Transport, Trouble};
 
 /// A core's ring. Lives and dies on the core's thread.
 pub(crate) struct NetRing {
-    ring: ManuallyDrop<IoUring>,
-    buffers: ManuallyDrop<SharedBuffers>,
+    queues: Queues,
+    buffers: SharedBuffers,
     listeners: Vec<Listening>,
     accepts: bool,
     sockets: Vec<Socket>,
     /// Receives to be started with the next submit, when buffers were returned.
     to_arm: Vec<Key>,
-    /// Entries that found the submission queue full; at most a few per connection.
-    backlog: VecDeque<squeue::Entry>,
-    completions: VecDeque<Completion>,
     released: VecDeque<Key>,
     #[expect(
         clippy::vec_box,
         reason = "the kernel knows the address of a sending, so it must not move"
     )]
     idle_sendings: Vec<Box<Sending>>,
-    /// Operations the kernel has not finished.
-    under_way: usize,
     timer: Timer,
-    trouble: Trouble,
 }
 
 struct Listening {
@@ -79,60 +76,6 @@ struct Timer {
     fires_at: Option<Instant>,
 }
 
-struct Completion {
-    user_data: u64,
-    result: i32,
-    flags: u32,
-}
-
-/// What an operation is, in the top byte of its user data; slot and generation follow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Operation {
-    Accept = 1,
-    Receive = 2,
-    Send = 3,
-    Cancel = 4,
-    Timer = 5,
-}
-
-impl Operation {
-    fn of(user_data: u64) -> Option<Self> {
-        [
-            Self::Accept,
-            Self::Receive,
-            Self::Send,
-            Self::Cancel,
-            Self::Timer,
-        ]
-        .into_iter()
-        .find(|operation| *operation as u64 == user_data >> 56)
-    }
-}
-
-fn user_data(operation: Operation, key: Key) -> u64 {
-    (operation as u64) << 56 | u64::from(key.slot) << 32 | u64::from(key.generation)
-}
-
-fn key_of(user_data: u64) -> Key {
-    Key {
-        slot: (user_data >> 32) as u32 & 0x00ff_ffff,
-        generation: user_data as u32,
-    }
-}
-
-/// A ring with the flags the transport needs; fails on kernels that lack them (before 6.1).
-pub(crate) fn build_ring(submissions: u32, completions: u32) -> io::Result<IoUring> {
-    // COOP_TASKRUN is left out on purpose: its task work shares a list with glommio's rings.
-    IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_submit_all()
-        .setup_cqsize(completions)
-        .build(submissions)
-}
-
 impl NetRing {
     /// A ring that rings `bell` (an eventfd) and accepts from `listeners`.
     pub(crate) fn new(
@@ -140,15 +83,9 @@ impl NetRing {
         bell: BorrowedFd<'_>,
         settings: &Settings,
     ) -> io::Result<Self> {
-        let mut ring = build_ring(limits::RING_SUBMISSIONS, limits::RING_COMPLETIONS)?;
-        let submitter = ring.submitter();
-        submitter.register_eventfd(bell.as_raw_fd())?;
-        let buffers = SharedBuffers::register(
-            &submitter,
-            settings.receive_buffers,
-            settings.receive_buffer_bytes,
-        )?;
-        ring.completion().disable_eventfd();
+        let queues = Queues::new(bell)?;
+        let (count, bytes) = (settings.receive_buffers, settings.receive_buffer_bytes);
+        let buffers = SharedBuffers::register(&queues.submitter(), count, bytes)?;
         for listener in &listeners {
             listener.set_nonblocking(false)?;
         }
@@ -157,49 +94,24 @@ impl NetRing {
             is_armed: false,
         };
         Ok(Self {
-            ring: ManuallyDrop::new(ring),
-            buffers: ManuallyDrop::new(buffers),
+            queues,
+            buffers,
             listeners: listeners.into_iter().map(listening).collect(),
             accepts: false,
             sockets: Vec::new(),
             to_arm: Vec::new(),
-            backlog: VecDeque::new(),
-            completions: VecDeque::new(),
             released: VecDeque::new(),
             idle_sendings: Vec::new(),
-            under_way: 0,
             timer: Timer {
                 duration: Box::default(),
                 fires_at: None,
             },
-            trouble: Trouble::default(),
         })
     }
 
     fn socket(&mut self, key: Key) -> Option<&mut Socket> {
         let socket = self.sockets.get_mut(key.slot as usize)?;
         (socket.generation == key.generation && socket.fd.is_some()).then_some(socket)
-    }
-
-    /// Queues an operation. Whatever it points to must stay in place until its completion.
-    fn queue(&mut self, entry: squeue::Entry) {
-        self.under_way += 1;
-        if !self.backlog.is_empty() || !self.push(&entry) {
-            self.backlog.push_back(entry);
-        }
-    }
-
-    #[expect(unsafe_code, reason = "the kernel follows the entry's pointers")]
-    fn push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: the pointers of our entries go to boxed sendings and the boxed timer, which live until the completion, and
-        // descriptors are closed only after it.
-        unsafe { self.ring.submission().push(entry).is_ok() }
-    }
-
-    fn cancel(&mut self, operation: Operation, key: Key) {
-        let target = user_data(operation, key);
-        let entry = opcode::AsyncCancel::new(target).build();
-        self.queue(entry.user_data(user_data(Operation::Cancel, key)));
     }
 
     fn want_armed(&mut self, key: Key) {
@@ -223,7 +135,8 @@ impl NetRing {
             socket.receive = Receive::Armed;
             let fd = fd_of(socket);
             let entry = opcode::RecvMulti::new(types::Fd(fd), buffers::GROUP).build();
-            self.queue(entry.user_data(user_data(Operation::Receive, key)));
+            self.queues
+                .push(entry.user_data(user_data(Operation::Receive, key)));
         }
     }
 
@@ -240,35 +153,9 @@ impl NetRing {
             let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
                 .flags(libc::SOCK_CLOEXEC)
                 .build();
-            self.queue(entry.user_data(user_data(Operation::Accept, listener_key(index))));
+            self.queues
+                .push(entry.user_data(user_data(Operation::Accept, listener_key(index))));
         }
-    }
-
-    fn enter(&mut self) {
-        while let Some(entry) = self.backlog.front().cloned() {
-            if self.push(&entry) {
-                self.backlog.pop_front();
-            } else if !self.call() {
-                return;
-            }
-        }
-        let submissions = self.ring.submission();
-        let has_work =
-            !submissions.is_empty() || submissions.taskrun() || submissions.cq_overflow();
-        drop(submissions);
-        if has_work {
-            self.call();
-        }
-    }
-
-    fn call(&mut self) -> bool {
-        if self.ring.submission().cq_overflow() {
-            self.trouble.completion_overflows += 1;
-        }
-        // Busy, interrupted or out of memory: the entries stay queued and go with the next call.
-        let called = self.ring.submit().is_ok();
-        self.trouble.failed_submits += u64::from(!called);
-        called
     }
 
     fn on_accept(&mut self, index: usize, completion: &Completion) -> Option<Event> {
@@ -291,7 +178,7 @@ impl NetRing {
         let buffer = cqueue::buffer_select(completion.flags);
         let ended = !cqueue::more(completion.flags);
         let Some(socket) = self.socket(key) else {
-            self.trouble.stale_completions += 1;
+            self.queues.trouble.stale_completions += 1;
             buffer
                 .into_iter()
                 .for_each(|buffer| self.buffers.provide(buffer));
@@ -325,7 +212,7 @@ impl NetRing {
         match error {
             0 => Some(Event::ReceiveEnded(key, None)),
             libc::ENOBUFS => {
-                self.trouble.no_buffers += 1;
+                self.queues.trouble.no_buffers += 1;
                 None
             }
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => None,
@@ -338,7 +225,7 @@ impl NetRing {
 
     fn on_send(&mut self, key: Key, completion: &Completion) -> Option<Event> {
         let Some(mut sending) = self.socket(key).and_then(|socket| socket.sending.take()) else {
-            self.trouble.stale_completions += 1;
+            self.queues.trouble.stale_completions += 1;
             return None;
         };
         let flight = sending.unload();
@@ -387,7 +274,7 @@ impl NetRing {
         );
         if was_armed {
             let entry = opcode::TimeoutUpdate::new(timer, timespec).build();
-            self.queue(entry.user_data(user_data(
+            self.queues.push(entry.user_data(user_data(
                 Operation::Cancel,
                 Key {
                     slot: 0,
@@ -395,33 +282,8 @@ impl NetRing {
                 },
             )));
         } else {
-            self.queue(opcode::Timeout::new(timespec).build().user_data(timer));
-        }
-    }
-
-    fn drain_completions(&mut self) {
-        let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(self.completions.len());
-        let completions = &mut self.completions;
-        let mut finished = 0;
-        for entry in self.ring.completion().take(room) {
-            finished += usize::from(!cqueue::more(entry.flags()));
-            completions.push_back(Completion {
-                user_data: entry.user_data(),
-                result: entry.result(),
-                flags: entry.flags(),
-            });
-        }
-        self.under_way -= finished;
-    }
-
-    /// Closes connections that nobody will hear of.
-    fn discard_completions(&mut self) {
-        for completion in self.completions.drain(..) {
-            if Operation::of(completion.user_data) == Some(Operation::Accept)
-                && completion.result >= 0
-            {
-                drop(crate::sys::own_accepted(completion.result));
-            }
+            self.queues
+                .push(opcode::Timeout::new(timespec).build().user_data(timer));
         }
     }
 }
@@ -443,11 +305,7 @@ fn fd_of(socket: &Socket) -> RawFd {
 
 impl Transport for NetRing {
     fn poll(&mut self) {
-        self.ring.completion().disable_eventfd();
-        if self.ring.completion().is_empty() {
-            self.enter();
-        }
-        self.drain_completions();
+        self.queues.poll();
     }
 
     fn next_event(&mut self) -> Option<Event> {
@@ -455,7 +313,7 @@ impl Transport for NetRing {
             if let Some(key) = self.released.pop_front() {
                 return Some(Event::Released(key));
             }
-            let completion = self.completions.pop_front()?;
+            let completion = self.queues.next()?;
             let key = key_of(completion.user_data);
             let event = match Operation::of(completion.user_data) {
                 Some(Operation::Accept) => self.on_accept(key.slot as usize, &completion),
@@ -489,7 +347,7 @@ impl Transport for NetRing {
         }
         for index in 0..self.listeners.len() {
             if self.listeners[index].is_armed {
-                self.cancel(Operation::Accept, listener_key(index));
+                self.queues.cancel(Operation::Accept, listener_key(index));
             }
         }
     }
@@ -497,7 +355,7 @@ impl Transport for NetRing {
     fn close_listeners(&mut self) {
         self.accept(false);
         // The accept under way holds the socket until its cancel is submitted.
-        self.enter();
+        self.queues.enter();
         for listening in &mut self.listeners {
             listening.socket = None;
         }
@@ -531,7 +389,7 @@ impl Transport for NetRing {
             (true, Receive::Idle) => self.want_armed(key),
             (false, Receive::Armed) => {
                 socket.receive = Receive::Cancelled;
-                self.cancel(Operation::Receive, key);
+                self.queues.cancel(Operation::Receive, key);
             }
             // Armed is what is wanted, or the end of a cancelled receive will look again.
             _ => {}
@@ -545,13 +403,10 @@ impl Transport for NetRing {
             socket.sending.is_none(),
             "one send per connection at a time"
         );
-        let header = sending.load(flight);
-        let fd = fd_of(socket);
+        let entry = sending.load(flight, types::Fd(fd_of(socket)));
         socket.sending = Some(sending);
-        let entry = opcode::SendMsg::new(types::Fd(fd), header)
-            .flags(libc::MSG_NOSIGNAL as u32)
-            .build();
-        self.queue(entry.user_data(user_data(Operation::Send, key)));
+        self.queues
+            .push(entry.user_data(user_data(Operation::Send, key)));
     }
 
     fn shutdown(&mut self, key: Key, how: Shutdown) {
@@ -579,10 +434,10 @@ impl Transport for NetRing {
         let sends = socket.sending.is_some();
         if receives {
             socket.receive = Receive::Cancelled;
-            self.cancel(Operation::Receive, key);
+            self.queues.cancel(Operation::Receive, key);
         }
         if sends {
-            self.cancel(Operation::Send, key);
+            self.queues.cancel(Operation::Send, key);
         }
         self.settle(key);
     }
@@ -590,67 +445,26 @@ impl Transport for NetRing {
     fn submit(&mut self) {
         self.arm_receives();
         self.arm_accepts();
-        self.enter();
+        self.queues.enter();
     }
 
     fn prepare_sleep(&mut self, now: Instant, deadline: Option<Instant>) -> bool {
         self.arm_timer(now, deadline);
         self.submit();
-        if !self.completions.is_empty() || !self.released.is_empty() || !self.backlog.is_empty() {
-            return false;
-        }
-        self.ring.completion().enable_eventfd();
-        // The kernel looks at that flag after it has posted; we look for what is posted after we set it.
-        fence(Ordering::SeqCst);
-        let submissions = self.ring.submission();
-        let is_quiet = !submissions.taskrun() && !submissions.cq_overflow();
-        drop(submissions);
-        let is_quiet = is_quiet && self.ring.completion().is_empty();
-        if !is_quiet {
-            self.ring.completion().disable_eventfd();
-        }
-        is_quiet
+        self.released.is_empty() && self.queues.prepare_sleep()
     }
 
     fn trouble(&self) -> Trouble {
-        self.trouble
+        self.queues.trouble
     }
 }
 
 impl Drop for NetRing {
-    #[expect(
-        unsafe_code,
-        reason = "the ring goes before the memory the kernel writes to, or neither goes"
-    )]
     fn drop(&mut self) {
-        self.under_way -= self.backlog.len();
-        self.backlog.clear();
-        let all = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
-        let cancelled = self.push(&all.user_data(user_data(
-            Operation::Cancel,
-            Key {
-                slot: 0,
-                generation: 0,
-            },
-        )));
-        // A cancelled operation ends at once; the rounds only bound what cannot happen.
-        self.under_way += usize::from(cancelled);
-        for _ in 0..1_000 {
-            self.discard_completions();
-            if self.under_way == 0 || self.ring.submit_and_wait(1).is_err() {
-                break;
-            }
-            self.drain_completions();
-        }
-        if self.under_way > 0 {
+        if !self.queues.finish() {
             // The kernel may still read sends and write to buffers: leaking them is the safe end.
+            self.buffers.leak();
             std::mem::forget(std::mem::take(&mut self.sockets));
-            return;
-        }
-        // SAFETY: dropped once, here, and not used afterwards; nothing is under way.
-        unsafe {
-            ManuallyDrop::drop(&mut self.ring);
-            ManuallyDrop::drop(&mut self.buffers);
         }
     }
 }

@@ -68,6 +68,12 @@ impl SharedBuffers {
         unsafe { std::slice::from_raw_parts(self.memory.start().add(start), chunk.len) }
     }
 
+    /// Keeps the memory for ever: the kernel may still write to it.
+    pub(super) fn leak(&mut self) {
+        self.entries.leak();
+        self.memory.leak();
+    }
+
     /// Gives a buffer (back) to the kernel.
     pub(super) fn provide(&mut self, buffer: u16) {
         assert!(buffer < self.count, "buffer {buffer} of {}", self.count);

@@ -2,6 +2,7 @@
 
 use std::ptr;
 
+use io_uring::{opcode, squeue, types};
 use rollcall_core::limits;
 
 use crate::net::outgoing::Flight;
@@ -36,8 +37,8 @@ impl Sending {
         })
     }
 
-    /// Takes a flight in and points to its next parts. The pointers hold until [`Self::unload`].
-    pub(super) fn load(&mut self, flight: Box<Flight>) -> *const libc::msghdr {
+    /// Takes a flight in and makes the operation that sends its next parts. It points into this box until [`Self::unload`].
+    pub(super) fn load(&mut self, flight: Box<Flight>, socket: types::Fd) -> squeue::Entry {
         let mut count = 0;
         flight.for_each_part(|part| {
             self.parts[count] = libc::iovec {
@@ -46,11 +47,19 @@ impl Sending {
             };
             count += 1;
         });
-        self.header.msg_iov = self.parts.as_mut_ptr();
-        self.header.msg_iovlen = count as _;
         // A box moves without its content, so the parts stay where they are.
         self.flight = Some(flight);
-        &raw const self.header
+        let [first, ..] = self.parts;
+        if let (1, Ok(len)) = (count, u32::try_from(first.iov_len)) {
+            return opcode::Send::new(socket, first.iov_base.cast(), len)
+                .flags(libc::MSG_NOSIGNAL)
+                .build();
+        }
+        self.header.msg_iov = self.parts.as_mut_ptr();
+        self.header.msg_iovlen = count as _;
+        opcode::SendMsg::new(socket, &raw const self.header)
+            .flags(libc::MSG_NOSIGNAL as u32)
+            .build()
     }
 
     /// Gives the flight out, when the kernel is done with it.
