@@ -170,7 +170,11 @@ impl<F: Framing> Net<F> {
 
     fn on_event<S: Service<F>>(&mut self, event: Event, service: &mut S) {
         match event {
-            Event::Accepted(socket) => self.on_accepted(socket, service),
+            Event::Accepted(socket) => {
+                // It may take the slot of a connection whose end was not told yet.
+                self.tell_ends(service);
+                self.on_accepted(socket, service);
+            }
             Event::AcceptStopped(error) => self.on_accept_stopped(&error),
             Event::Received(key, chunk) => self.on_received(key, chunk, service),
             Event::ReceiveEnded(key, error) => self.on_receive_ended(key, error),
