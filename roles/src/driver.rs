@@ -7,7 +7,7 @@ use std::time::Duration;
 use rollcall_core::data::{self, Data, Summary};
 use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
-use rollcall_core::names::{ConnectId, CoreId, Interner, Member};
+use rollcall_core::names::{ConnectId, CoreId, Interner, Member, Name};
 use rollcall_core::query::{Answer, Query};
 use rollcall_core::session::questions::Traffic;
 use rollcall_core::session::{self, Place as SessionPlace, Session};
@@ -48,12 +48,26 @@ pub(crate) struct Roles {
     data: Data,
     pub(crate) names: Interner,
     pub(crate) stats: Stats,
+    /// Of registrations that name none.
+    pub(crate) zone: Name,
     pub(crate) cancel_from: Arc<[IpAddr]>,
     wanted: Vec<session::Effect>,
     /// What `settle` has looked at and left for the sockets and lanes.
     outward: Vec<session::Effect>,
     said: Vec<data::Effect>,
     looked_at: Vec<session::Effect>,
+}
+
+/// What the cores of a node are set up with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) rules: session::Rules,
+    /// What the node remembers of its former life.
+    pub(crate) before: Arc<Summary>,
+    /// The node's zone.
+    pub(crate) zone: Name,
+    /// Addresses that may take clients off, beside loopback.
+    pub(crate) cancel_from: Arc<[IpAddr]>,
 }
 
 /// The clients of a stopping node, on their way to others, spread over time.
@@ -67,7 +81,13 @@ struct Handover {
 
 impl Roles {
     /// The machines of one core.
-    pub(crate) fn new(place: SessionPlace, seed: Seed, before: &Summary, cancel_from: Arc<[IpAddr]>) -> Self {
+    pub(crate) fn new(place: SessionPlace, seed: Seed, setup: &Setup) -> Self {
+        let Setup {
+            rules,
+            before,
+            zone,
+            cancel_from,
+        } = setup;
         let now = Clock::now();
         let own = before.services.iter().copied();
         let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == place.me);
@@ -76,11 +96,12 @@ impl Roles {
         Self {
             me: place.me,
             now,
-            session: Session::new(place, seed),
+            session: Session::with_rules(place, seed, rules.clone()),
             data,
             names: Interner::new(seed),
             stats: Stats::default(),
-            cancel_from,
+            zone: Name::clone(zone),
+            cancel_from: Arc::clone(cancel_from),
             wanted: Vec::new(),
             outward: Vec::new(),
             said: Vec::new(),

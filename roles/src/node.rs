@@ -1,16 +1,16 @@
 //! A node: all its ports are bound, then its cores start, then it answers; a signal ends it in order.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use rollcall_core::data::Summary;
-use rollcall_core::names::{Member, NodeId};
+use rollcall_core::names::{Member, Name, NodeId};
 use rollcall_core::ring::HashRing;
-use rollcall_core::session::Place;
+use rollcall_core::session::{Place, Rules};
 use rollcall_core::tables::Seed;
 use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
 use rollcall_io::http::HttpListener;
@@ -22,7 +22,7 @@ use rollcall_io::{probe, signal};
 use crate::admin::{Access, Admin, Role};
 use crate::config::{Config, Cores, Transport};
 use crate::control::{self, Control};
-use crate::driver::{Driver, Roles};
+use crate::driver::{Driver, Roles, Setup};
 use crate::error::Exit;
 use crate::lanes::Message;
 use crate::remembered::Remembered;
@@ -180,8 +180,7 @@ struct CorePlan {
     transport: TransportKind,
     settings: Settings,
     admission: Arc<Admission>,
-    cancel_from: Arc<[IpAddr]>,
-    before: Arc<Summary>,
+    setup: Setup,
 }
 
 impl CorePlan {
@@ -201,8 +200,16 @@ impl CorePlan {
                 ..Settings::default()
             },
             admission: Arc::new(Admission::new(config.session.connections_max as usize, per_ip)),
-            cancel_from: config.admin.cancel_address_from.clone().into(),
-            before: Arc::new(before),
+            setup: Setup {
+                rules: Rules {
+                    grace: config.session.grace,
+                    push_floor: config.session.push_floor,
+                    data_center: Name::from(config.node.data_center.as_str()),
+                },
+                before: Arc::new(before),
+                zone: Name::from(config.node.zone.as_str()),
+                cancel_from: config.admin.cancel_address_from.clone().into(),
+            },
         }
     }
 
@@ -216,7 +223,7 @@ impl CorePlan {
             cores: self.cores,
             ring: self.ring.clone(),
         };
-        Roles::new(place, self.seed, &self.before, Arc::clone(&self.cancel_from))
+        Roles::new(place, self.seed, &self.setup)
     }
 }
 

@@ -99,7 +99,7 @@ impl Roles {
 
     fn route_request(&mut self, connect_id: ConnectId, frame: &Frame<'_>, out: &mut Outgoing) -> Flow {
         let request = match message::Request::of(frame) {
-            Ok(request) => Request::from_wire(request, &mut self.names),
+            Ok(request) => Request::from_wire(request, &mut self.names, &self.zone),
             Err(error) => {
                 self.refuse(frame, &error, out);
                 return Flow::Continue;
