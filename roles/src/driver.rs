@@ -148,11 +148,15 @@ impl Roles {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        [self.session.next_timeout(), self.data.next_timeout()].into_iter().flatten().min()
+        [self.session.next_timeout(), self.data.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn is_due(&self) -> bool {
-        self.next_timeout().is_some_and(|at| at <= self.now.monotonic)
+        self.next_timeout()
+            .is_some_and(|at| at <= self.now.monotonic)
     }
 }
 
@@ -180,8 +184,11 @@ impl Driver {
                 bell.pass(self.roles.now.monotonic).await;
             } else {
                 let deadline = self.next_timeout();
-                let Self { net, mesh, roles, .. } = &mut self;
-                bell.wait(|| mesh.is_quiet() && net.prepare_sleep(roles.now, deadline)).await;
+                let Self {
+                    net, mesh, roles, ..
+                } = &mut self;
+                bell.wait(|| mesh.is_quiet() && net.prepare_sleep(roles.now, deadline))
+                    .await;
             }
         }
     }
@@ -220,7 +227,9 @@ impl Driver {
         let mut orders = Vec::new();
         let roles = &mut self.roles;
         let received = self.mesh.receive(|from, message| match (from, message) {
-            (Place::Core(core), Message::Lane(message)) => roles.session_event(session::Event::FromCore { core, message }),
+            (Place::Core(core), Message::Lane(message)) => {
+                roles.session_event(session::Event::FromCore { core, message })
+            }
             (_, Message::ToCore(order)) => orders.push(order),
             (from, message) => unreachable!("{from:?} never says {message:?} to a data core"),
         });
@@ -302,7 +311,9 @@ impl Driver {
         stats.ring_overflows = trouble.completion_overflows;
         stats.ring_buffers_exhausted = trouble.no_buffers;
         stats.queue_partial_bytes = self.net.partial_bytes() as u64;
-        stats.queue_outbox = (0..self.mesh.cores()).map(|core| self.mesh.owed(place(core)) as u64).sum();
+        stats.queue_outbox = (0..self.mesh.cores())
+            .map(|core| self.mesh.owed(place(core)) as u64)
+            .sum();
         stats
     }
 
@@ -312,7 +323,8 @@ impl Driver {
             let full = self.mesh.owed(place(index)) > 0;
             if full != std::mem::replace(&mut self.congested[index], full) {
                 let core = core_at(index);
-                self.roles.session_event(session::Event::Congested { core, full });
+                self.roles
+                    .session_event(session::Event::Congested { core, full });
             }
         }
     }
@@ -358,7 +370,10 @@ impl Driver {
 
     fn next_timeout(&self) -> Option<Instant> {
         let handover = self.handover.as_ref().and_then(Handover::next);
-        [self.roles.next_timeout(), handover].into_iter().flatten().min()
+        [self.roles.next_timeout(), handover]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -366,7 +381,10 @@ impl Handover {
     fn due(&mut self, now: Instant) -> Vec<ConnectId> {
         let elapsed = now.since(self.started);
         let left = match elapsed < self.over {
-            true => self.total - (self.total as f64 * elapsed.as_secs_f64() / self.over.as_secs_f64()) as usize,
+            true => {
+                self.total
+                    - (self.total as f64 * elapsed.as_secs_f64() / self.over.as_secs_f64()) as usize
+            }
             false => 0,
         };
         self.clients.split_off(left.min(self.clients.len()))

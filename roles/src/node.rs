@@ -75,7 +75,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
 
     let ringers: Vec<_> = seats.iter().map(|seat| seat.ringer.clone()).collect();
     let mut meshes = mesh::connect(&ringers, &control);
-    let control_mesh = meshes.pop().expect("the last mesh is that of the control executor");
+    let control_mesh = meshes
+        .pop()
+        .expect("the last mesh is that of the control executor");
     let (memory, before) = recall(&config);
     let plan = CorePlan::new(&config, transport, seats.len(), before);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
@@ -89,7 +91,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         signals,
         memory,
     };
-    let ended = executor::run_control(&control, |bell| serve(served, bell)).map_err(StartError::unavailable)?;
+    let ended = executor::run_control(&control, |bell| serve(served, bell))
+        .map_err(StartError::unavailable)?;
     for core in cores {
         let ended = core.join();
         ended.map_err(|_| StartError::Internal("a core has ended with a panic".to_owned()))?;
@@ -199,7 +202,10 @@ impl CorePlan {
                 idle_close: config.session.idle_close,
                 ..Settings::default()
             },
-            admission: Arc::new(Admission::new(config.session.connections_max as usize, per_ip)),
+            admission: Arc::new(Admission::new(
+                config.session.connections_max as usize,
+                per_ip,
+            )),
             setup: Setup {
                 rules: Rules {
                     grace: config.session.grace,
@@ -241,12 +247,21 @@ fn start_cores(
         let main = move |bell| async move {
             let admission = Arc::clone(&plan.admission);
             let settings = plan.settings.clone();
-            let net = Net::new(on.core, plan.transport, vec![listener], &on.ringer, admission, settings);
+            let net = Net::new(
+                on.core,
+                plan.transport,
+                vec![listener],
+                &on.ringer,
+                admission,
+                settings,
+            );
             match net {
                 Ok(net) => {
                     // Nobody waits for it any more only if another core has failed.
                     let _ = ready.send(Ok(()));
-                    Driver::new(on.core, net, mesh, plan.roles(&on)).run(bell).await;
+                    Driver::new(on.core, net, mesh, plan.roles(&on))
+                        .run(bell)
+                        .await;
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -260,10 +275,16 @@ fn start_cores(
         match readiness.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                let reason = format!("no network ring: {error}; raise the limits of open files and locked memory");
+                let reason = format!(
+                    "no network ring: {error}; raise the limits of open files and locked memory"
+                );
                 return Err(StartError::Unavailable(reason));
             }
-            Err(mpsc::RecvError) => return Err(StartError::Internal("a core ended while starting".to_owned())),
+            Err(mpsc::RecvError) => {
+                return Err(StartError::Internal(
+                    "a core ended while starting".to_owned(),
+                ));
+            }
         }
     }
     Ok(cores)
@@ -298,7 +319,9 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
     let admin = Admin::new(node, access);
     let mut servers = Vec::with_capacity(http.len());
     for (role, listener) in http {
-        let server = admin.serve(role, listener).map_err(StartError::unavailable)?;
+        let server = admin
+            .serve(role, listener)
+            .map_err(StartError::unavailable)?;
         tracing::info!(role = role.as_str(), protocol = "http", address = %server.local_addr(), "listening");
         servers.push(server);
     }

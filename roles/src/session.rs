@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use rollcall_core::bolt::{self, Consequence, Decoded, Frame, FrameError, Kind, Status};
-use rollcall_core::message::{self, Acknowledgement, MessageError, register_response, server_exception};
+use rollcall_core::message::{
+    self, Acknowledgement, MessageError, register_response, server_exception,
+};
 use rollcall_core::names::ConnectId;
 use rollcall_core::session::answer::ReplyTo;
 use rollcall_core::session::request::Request;
@@ -41,21 +43,26 @@ impl Service<Bolt> for Roles {
 
     fn bad_frame(&mut self, connect_id: ConnectId, error: &FrameError, _: &mut Outgoing) {
         *match error {
-            FrameError::UnknownProtocol { .. } | FrameError::UnknownVersion { .. } | FrameError::BadSwitch { .. } => {
-                &mut self.stats.frames_bad_protocol
-            }
+            FrameError::UnknownProtocol { .. }
+            | FrameError::UnknownVersion { .. }
+            | FrameError::BadSwitch { .. } => &mut self.stats.frames_bad_protocol,
             FrameError::UnknownType { .. } => &mut self.stats.frames_bad_type,
-            FrameError::UnknownCommand { .. } | FrameError::UnknownStatus { .. } => &mut self.stats.frames_bad_command,
-            FrameError::NegativeLength { .. } | FrameError::ClassTooLong { .. } | FrameError::TooLarge { .. } => {
-                &mut self.stats.frames_bad_length
+            FrameError::UnknownCommand { .. } | FrameError::UnknownStatus { .. } => {
+                &mut self.stats.frames_bad_command
             }
+            FrameError::NegativeLength { .. }
+            | FrameError::ClassTooLong { .. }
+            | FrameError::TooLarge { .. } => &mut self.stats.frames_bad_length,
             FrameError::WrongCrc { .. } => &mut self.stats.frames_bad_crc,
         } += 1;
         tracing::info!(connection = %connect_id, %error, "bad frame, closing");
     }
 
     fn sent(&mut self, connect_id: ConnectId, request_id: u32) {
-        self.session_event(Event::Sent { connect_id, request_id });
+        self.session_event(Event::Sent {
+            connect_id,
+            request_id,
+        });
     }
 
     fn writable(&mut self, connect_id: ConnectId) {
@@ -70,7 +77,10 @@ impl Service<Bolt> for Roles {
             EndedBy::Operator => session::EndedBy::Operator,
             EndedBy::Us(_) => session::EndedBy::Us,
         };
-        self.session_event(Event::Closed { connect_id, ended_by });
+        self.session_event(Event::Closed {
+            connect_id,
+            ended_by,
+        });
     }
 }
 
@@ -92,12 +102,19 @@ impl Roles {
                 bolt::write_heartbeat_ack(out.bytes(), frame);
             }
             Kind::HeartbeatAck { .. } => {}
-            Kind::Request { .. } | Kind::OneWay { .. } => return self.route_request(connect_id, frame, out),
+            Kind::Request { .. } | Kind::OneWay { .. } => {
+                return self.route_request(connect_id, frame, out);
+            }
         }
         Flow::Continue
     }
 
-    fn route_request(&mut self, connect_id: ConnectId, frame: &Frame<'_>, out: &mut Outgoing) -> Flow {
+    fn route_request(
+        &mut self,
+        connect_id: ConnectId,
+        frame: &Frame<'_>,
+        out: &mut Outgoing,
+    ) -> Flow {
         let request = match message::Request::of(frame) {
             Ok(request) => Request::from_wire(request, &mut self.names, &self.zone),
             Err(error) => {
@@ -108,7 +125,8 @@ impl Roles {
         if let Request::CancelAddresses(_) = request
             && !self.may_cancel(connect_id)
         {
-            let why = "this address may take no client off: list it under [admin] cancel_address_from";
+            let why =
+                "this address may take no client off: list it under [admin] cancel_address_from";
             self.stats.responses_refused += 1;
             message::result::write_refusal(out.bytes(), frame, why);
             return Flow::Continue;
@@ -134,19 +152,26 @@ impl Roles {
 
     /// Clients can be taken off from this host, and from the addresses an operator listed.
     fn may_cancel(&self, connect_id: ConnectId) -> bool {
-        let peer = self.session.peer(connect_id).map(|peer| peer.ip().to_canonical());
+        let peer = self
+            .session
+            .peer(connect_id)
+            .map(|peer| peer.ip().to_canonical());
         peer.is_some_and(|peer| peer.is_loopback() || self.cancel_from.contains(&peer))
     }
 
     fn refuse(&mut self, frame: &Frame<'_>, error: &MessageError, out: &mut Outgoing) {
         *match error {
-            MessageError::UnknownClass { .. } | MessageError::WrongClass { .. } => &mut self.stats.frames_bad_class,
+            MessageError::UnknownClass { .. } | MessageError::WrongClass { .. } => {
+                &mut self.stats.frames_bad_class
+            }
             MessageError::UnknownCodec { .. } => &mut self.stats.frames_bad_codec,
             _ => &mut self.stats.frames_bad_body,
         } += 1;
         self.stats.responses_error += 1;
         match error.consequence() {
-            Consequence::Answer(status) => server_exception::write_response(out.bytes(), frame, status, error),
+            Consequence::Answer(status) => {
+                server_exception::write_response(out.bytes(), frame, status, error)
+            }
             Consequence::Refuse => register_response::write_refusal(out.bytes(), frame, error),
             Consequence::Close => {
                 let status = Status::ServerException;
@@ -175,7 +200,12 @@ impl Roles {
     }
 
     /// Carries out what the session wants.
-    pub(crate) fn perform(&mut self, effect: Effect, net: &mut Net<Bolt>, mesh: &mut Mesh<Message>) {
+    pub(crate) fn perform(
+        &mut self,
+        effect: Effect,
+        net: &mut Net<Bolt>,
+        mesh: &mut Mesh<Message>,
+    ) {
         match effect {
             Effect::Answer {
                 connect_id,
@@ -186,11 +216,18 @@ impl Roles {
                     answer.encode(reply_to, out.bytes());
                 }
             }
-            Effect::Push { connect_id, request_id } => self.push(connect_id, request_id, net),
+            Effect::Push {
+                connect_id,
+                request_id,
+            } => self.push(connect_id, request_id, net),
             Effect::Resume(connect_id) => net.resume(connect_id),
             Effect::Close(connect_id) => net.close(connect_id, net::EndedBy::Operator),
-            Effect::ToCore { core, message } => mesh.send(Place::Core(core), Message::Lane(message)),
-            Effect::ToData { owner, .. } => unreachable!("{owner:?} is another node, and this one is alone"),
+            Effect::ToCore { core, message } => {
+                mesh.send(Place::Core(core), Message::Lane(message))
+            }
+            Effect::ToData { owner, .. } => {
+                unreachable!("{owner:?} is another node, and this one is alone")
+            }
         }
     }
 

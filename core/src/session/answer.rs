@@ -213,9 +213,11 @@ impl Answer {
                     response.encode(out)
                 });
             }
-            Self::SyncConfig { segment } => write(reply_to, sync_config_response::CLASS, out, |out| {
-                sync_config_response::write_success(out, segment);
-            }),
+            Self::SyncConfig { segment } => {
+                write(reply_to, sync_config_response::CLASS, out, |out| {
+                    sync_config_response::write_success(out, segment);
+                })
+            }
             Self::Cancelled => write_result(reply_to, true, None, out),
             Self::NotCancelled(why) => write_result(reply_to, false, Some(why), out),
         }

@@ -918,7 +918,11 @@ impl Group {
             for subscriber in &mut self.subscribers {
                 subscriber.carried_by = Some(request_id);
             }
-        } else if let Some(fresh) = self.subscribers.iter_mut().find(|subscriber| subscriber.is_fresh()) {
+        } else if let Some(fresh) = self
+            .subscribers
+            .iter_mut()
+            .find(|subscriber| subscriber.is_fresh())
+        {
             // Each gets a first push of its own, as from the original.
             fresh.carried_by = Some(request_id);
         }

@@ -68,21 +68,27 @@ impl Request {
     /// The checked form of a wire message. A registration that names no zone is of `home_zone`.
     pub fn from_wire(message: message::Request<'_>, names: &mut Interner, home_zone: &str) -> Self {
         match message {
-            message::Request::PublisherRegister(register) => Self::publisher(register, names, home_zone)
-                .unwrap_or_else(|refusal| Self::refused(Kind::Publisher, refusal)),
-            message::Request::SubscriberRegister(register) => checked(&register.base, names, home_zone)
-                .map(|(declared, registers)| Self::Subscriber {
-                    declared,
-                    scope: register.scope,
-                    registers,
-                })
-                .unwrap_or_else(|refusal| Self::refused(Kind::Subscriber, refusal)),
-            message::Request::ConfiguratorRegister(register) => checked(&register.base, names, home_zone)
-                .map(|(declared, registers)| Self::Configurator {
-                    declared,
-                    registers,
-                })
-                .unwrap_or_else(|refusal| Self::refused(Kind::Configurator, refusal)),
+            message::Request::PublisherRegister(register) => {
+                Self::publisher(register, names, home_zone)
+                    .unwrap_or_else(|refusal| Self::refused(Kind::Publisher, refusal))
+            }
+            message::Request::SubscriberRegister(register) => {
+                checked(&register.base, names, home_zone)
+                    .map(|(declared, registers)| Self::Subscriber {
+                        declared,
+                        scope: register.scope,
+                        registers,
+                    })
+                    .unwrap_or_else(|refusal| Self::refused(Kind::Subscriber, refusal))
+            }
+            message::Request::ConfiguratorRegister(register) => {
+                checked(&register.base, names, home_zone)
+                    .map(|(declared, registers)| Self::Configurator {
+                        declared,
+                        registers,
+                    })
+                    .unwrap_or_else(|refusal| Self::refused(Kind::Configurator, refusal))
+            }
             message::Request::SyncConfigRequest(_) => Self::SyncConfig,
             message::Request::CancelAddressRequest(cancel) => {
                 Self::CancelAddresses(cancel.connect_ids)
@@ -123,7 +129,11 @@ impl Request {
 }
 
 /// The common part, and whether it registers.
-fn checked(base: &BaseRegister<'_>, names: &mut Interner, home_zone: &str) -> Result<(Declared, bool), Refusal> {
+fn checked(
+    base: &BaseRegister<'_>,
+    names: &mut Interner,
+    home_zone: &str,
+) -> Result<(Declared, bool), Refusal> {
     let registers = match &base.event_type {
         EventType::Register => true,
         EventType::Unregister => false,

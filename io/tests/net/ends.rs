@@ -184,7 +184,9 @@ fn the_end_of_one_user_of_a_slot_is_told_before_the_next(kind: TransportKind) {
             TcpStream::connect(address).expect("a listening port")
         });
     }
-    server.wait_until(0, |net| net.traffic().opened == 201 && net.connections() == 1);
+    server.wait_until(0, |net| {
+        net.traffic().opened == 201 && net.connections() == 1
+    });
 
     let mut users = HashMap::new();
     for seen in server.seen.try_iter() {
