@@ -3,6 +3,7 @@
 //! What arrives in one turn is merged: each changed datum costs one notice per interested session, however many publishers
 //! moved. A removal leaves a tombstone, so that a late or repeated older registration cannot revive what is gone.
 
+mod awaiting;
 pub mod datum;
 mod questions;
 mod tombstones;
@@ -19,6 +20,7 @@ use crate::stats::Stats;
 use crate::tables::{Seed, Table};
 use crate::version::{DatumVersion, VersionClock};
 
+use awaiting::Awaiting;
 use datum::Datum;
 use tombstones::Tombstones;
 
@@ -57,7 +59,27 @@ pub struct Data {
     /// Empty datums by when they may be forgotten, each once.
     empty: BTreeSet<(Instant, DataInfoId)>,
     stored_publishers: usize,
+    awaiting: Option<Awaiting>,
     stats: Stats,
+}
+
+/// What must be known of a shard after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// No later version may be at or below it.
+    pub highest: DatumVersion,
+    /// How many publishers each service had, by its place on the ring.
+    pub services: Vec<(u64, u32)>,
+}
+
+impl Default for Summary {
+    /// A shard that never was.
+    fn default() -> Self {
+        Self {
+            highest: DatumVersion::NOTHING_KNOWN,
+            services: Vec::new(),
+        }
+    }
 }
 
 impl Data {
@@ -70,8 +92,51 @@ impl Data {
             tombstones: Tombstones::new(seed),
             empty: BTreeSet::new(),
             stored_publishers: 0,
+            awaiting: None,
             stats: Stats::default(),
         }
+    }
+
+    /// After a restart: shows nobody a list that is shorter than it was, until then.
+    pub fn expect(
+        &mut self,
+        until: Instant,
+        services: impl IntoIterator<Item = (u64, u32)>,
+        seed: Seed,
+    ) {
+        let mut expected = seed.table();
+        expected.extend(services);
+        self.awaiting = (!expected.is_empty()).then(|| Awaiting::new(until, expected));
+    }
+
+    /// What must be known after the next restart. A service that still awaits its publishers is remembered as it was.
+    pub fn remember(&self) -> Summary {
+        let awaited = self.awaiting.iter().flat_map(Awaiting::expected);
+        let present = self.data_info_ids_with_publishers();
+        Summary {
+            highest: self.versions.highest(),
+            services: present.chain(awaited).collect(),
+        }
+    }
+
+    /// The highest version given so far; what `remember` tells changes only with it.
+    pub fn highest(&self) -> DatumVersion {
+        self.versions.highest()
+    }
+
+    fn data_info_ids_with_publishers(&self) -> impl Iterator<Item = (u64, u32)> {
+        let count = |datum: &Datum| u32::try_from(datum.publishers().len()).unwrap_or(u32::MAX);
+        let datums = self
+            .datums
+            .iter()
+            .filter(|(_, datum)| !datum.publishers().is_empty());
+        let present = datums.map(move |(id, datum)| (id.ring_hash(), count(datum)));
+        present.filter(|(hash, _)| {
+            !self
+                .awaiting
+                .as_ref()
+                .is_some_and(|awaiting| awaiting.expects(*hash))
+        })
     }
 
     /// One datum.
@@ -208,6 +273,12 @@ impl Data {
             self.versions.raise(have);
         }
         let datum = self.datums.entry(data_info_id.clone()).or_default();
+        if let Some(awaiting) = &mut self.awaiting
+            && awaiting.holds(&data_info_id, datum.publishers().len())
+        {
+            awaiting.hold(session, data_info_id, have);
+            return;
+        }
         datum.add_interest(session);
         out.push(Effect::ToSession {
             session,
@@ -227,6 +298,38 @@ impl Data {
             self.datums.remove(data_info_id);
         } else if datum.kept_until.is_none() {
             self.forget_later(now, data_info_id);
+        }
+    }
+
+    /// Lists that are whole again, or were held long enough, are shown to those who asked for them.
+    fn show_held(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(awaiting) = &mut self.awaiting else {
+            return;
+        };
+        let mut shown = Vec::new();
+        if awaiting.until() <= now {
+            shown.extend(
+                self.awaiting
+                    .take()
+                    .into_iter()
+                    .flat_map(Awaiting::into_asking),
+            );
+        } else {
+            for data_info_id in &self.changed {
+                let publishers = self
+                    .datums
+                    .get(data_info_id)
+                    .map_or(0, |datum| datum.publishers().len());
+                if !awaiting.holds(data_info_id, publishers) {
+                    let asking = awaiting.release(data_info_id);
+                    shown.extend(
+                        asking.map(|(session, have)| (data_info_id.clone(), session, have)),
+                    );
+                }
+            }
+        }
+        for (data_info_id, session, have) in shown {
+            self.on_interest(session, data_info_id, have, out);
         }
     }
 
@@ -300,13 +403,15 @@ impl Machine for Data {
             return Some(Instant::default());
         }
         let empty = self.empty.first().map(|&(until, _)| until);
-        [empty, self.tombstones.next_timeout()]
+        let held = self.awaiting.as_ref().map(Awaiting::until);
+        [empty, held, self.tombstones.next_timeout()]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.show_held(now.monotonic, out);
         self.notify(out);
         self.forget_empty(now.monotonic);
         self.tombstones.expire(now.monotonic);

@@ -5,7 +5,9 @@
 //! of values are bounded, and a reader that skips keeps the tables of classes, types and references right.
 
 mod class;
+mod cursor;
 mod error;
+mod heads;
 mod reader;
 mod spill;
 mod text;

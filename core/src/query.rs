@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{DataInfoId, Name, RegisterId, Scope};
+use crate::names::{CoreId, DataInfoId, Name, RegisterId, Scope};
 use crate::publisher::Publisher;
 use crate::stats::Stats;
 
@@ -79,6 +79,8 @@ pub enum Query {
 }
 
 /// Something an operator has the cores of this node do once; nothing of it is remembered.
+///
+/// Here and in `Selection` an IPv4 client of an IPv6 socket is named by its IPv4 address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// Drop what these connections registered, at once. They stay open, and what they register later counts.
@@ -296,6 +298,8 @@ pub struct DatumRow {
 pub struct ConnectionRow {
     /// The peer.
     pub address: SocketAddr,
+    /// Which core owns the socket.
+    pub core: CoreId,
     /// What it speaks: `bolt1` or `bolt2`; `unknown` before its first frame.
     pub protocol: Name,
     /// The client library's version, if it told.

@@ -20,7 +20,9 @@ use bytes::Bytes;
 use glommio::timer::sleep;
 use rollcall_core::limits;
 use slab::Slab;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
+
+use crate::listener::bind_alone;
 
 pub use body::{Body, Interrupted, Sink};
 pub use hyper::http::request::Parts as RequestHead;
@@ -81,15 +83,8 @@ pub struct HttpListener {
 impl HttpListener {
     /// Takes the port. Unlike the Bolt ports it is not shared, so a port in use is an error here.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(limits::HTTP_CONNECTIONS_MAX).unwrap_or(i32::MAX))?;
-        let socket = TcpListener::from(socket);
+        let backlog = i32::try_from(limits::HTTP_CONNECTIONS_MAX).unwrap_or(i32::MAX);
+        let socket = bind_alone(address, backlog)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
@@ -100,7 +95,7 @@ impl HttpListener {
     }
 }
 
-/// One HTTP port at work on the executor that started it.
+/// One HTTP port at work on the executor that started it. It works until it is stopped; a drop alone does not end it.
 pub struct HttpServer {
     address: SocketAddr,
     /// A second handle of the listening socket: shutting it down ends the pending accept, which must never be dropped.
@@ -108,10 +103,21 @@ pub struct HttpServer {
     shared: Rc<Shared>,
 }
 
+/// How a server is being stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// Not at all.
+    No,
+    /// Requests that were begun are answered.
+    Orderly,
+    /// The patience for that has ended.
+    AtOnce,
+}
+
 /// What the accept task, the connections and the owner of a server have in common.
 struct Shared {
     limits: HttpLimits,
-    stopping: Cell<bool>,
+    stop: Cell<Stop>,
     accepting: Cell<bool>,
     /// One entry per open connection: how to wake it when the server stops.
     open: RefCell<Slab<Option<Waker>>>,
@@ -127,7 +133,7 @@ impl HttpServer {
         let accepting = accepting_socket(socket.try_clone()?);
         let shared = Rc::new(Shared {
             limits,
-            stopping: Cell::new(false),
+            stop: Cell::new(Stop::No),
             accepting: Cell::new(true),
             open: RefCell::new(Slab::new()),
         });
@@ -153,7 +159,7 @@ impl HttpServer {
     /// Ends in order: no new connection, requests that were begun are answered within `patience`, idle connections are closed.
     /// Says how many connections were still open when the patience ended; those are cut.
     pub async fn stop(self, patience: Duration) -> usize {
-        self.shared.stopping.set(true);
+        self.shared.stop.set(Stop::Orderly);
         // The kernel wakes a pending accept with an error; dropping it would lose a connection and its descriptor.
         if let Err(error) = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both) {
             tracing::warn!(%error, address = %self.address, "cannot shut the HTTP listener down");
@@ -163,7 +169,13 @@ impl HttpServer {
         while self.is_busy() && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
-        self.connections()
+        let cut = self.connections();
+        self.shared.stop.set(Stop::AtOnce);
+        self.shared.wake_all();
+        while self.connections() > 0 {
+            glommio::executor().yield_task_queue_now().await;
+        }
+        cut
     }
 
     fn is_busy(&self) -> bool {
@@ -180,6 +192,10 @@ impl fmt::Debug for HttpServer {
 }
 
 impl Shared {
+    fn is_stopping(&self) -> bool {
+        self.stop.get() != Stop::No
+    }
+
     fn wake_all(&self) {
         for (_, waker) in &mut *self.open.borrow_mut() {
             if let Some(waker) = waker.take() {
@@ -246,17 +262,21 @@ async fn accept_all<A>(listener: glommio::net::TcpListener, shared: Rc<Shared>, 
 where
     A: AsyncFn(Request) -> Response + 'static,
 {
-    while !shared.stopping.get() {
+    let mut has_failed = false;
+    while !shared.is_stopping() {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
-            Err(_) if shared.stopping.get() => break,
+            Err(_) if shared.is_stopping() => break,
             Err(error) => {
                 // Out of descriptors, as a rule: waiting a little beats spinning, and others may close meanwhile.
-                tracing::warn!(%error, "cannot accept an HTTP connection");
+                if !std::mem::replace(&mut has_failed, true) {
+                    tracing::warn!(%error, "cannot accept HTTP connections");
+                }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        has_failed = false;
         match Place::take(&shared) {
             Some(place) => spawn(connection::serve(stream, place, Rc::clone(&answer))),
             None => refuse(stream),
@@ -268,8 +288,8 @@ where
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const REFUSAL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 44\r\n\
-connection: close\r\n\r\n{\"error\":\"too many HTTP connections, retry\"}\n";
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 62\r\n\
+connection: close\r\n\r\n{\"success\":false,\"message\":\"too many HTTP connections, retry\"}";
 
 /// Says that the port is full, as far as the socket takes it at once, and closes.
 fn refuse(stream: glommio::net::TcpStream) {

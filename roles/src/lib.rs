@@ -6,12 +6,20 @@
 
 use std::sync::OnceLock;
 
+pub mod admin;
 pub mod args;
 pub mod config;
+mod control;
+mod driver;
 pub mod error;
+mod framing;
 pub mod host;
+mod lanes;
 pub mod log;
+pub mod metrics;
 pub mod node;
+mod remembered;
+mod session;
 pub mod systemd;
 
 /// Version, platform and kind of build: `0.1.0 (linux x86_64, release)`.

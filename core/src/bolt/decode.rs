@@ -231,3 +231,134 @@ fn verify_crc(frame: &[u8], protocol: Protocol) -> Result<(), FrameError> {
         Err(FrameError::WrongCrc { sent, computed })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEARTBEAT: &[u8] =
+        b"\x01\x01\x00\x00\x01\x00\x00\x00\x09\x01\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00";
+    /// Version 2, version byte 1, switch 1: promises a checksum that never comes.
+    const PLAIN: &[u8] = b"\x02\x01\x00\x00\x02\x01\x00\x00\x00\x09\x01\x01\x00\x04\x00\x00\x00\x00\x00\x00\x00\x02no";
+
+    fn changed(at: usize, byte: u8) -> FrameError {
+        let mut bytes = HEARTBEAT.to_vec();
+        bytes[at] = byte;
+        decode(&bytes).unwrap_err()
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let Decoded::Frame { frame, len } = decode(HEARTBEAT).unwrap() else {
+            panic!("incomplete")
+        };
+
+        assert_eq!(len, HEARTBEAT.len());
+        assert_eq!(frame.kind, Kind::Heartbeat { timeout_ms: -1 });
+        assert_eq!(
+            (frame.protocol, frame.codec, frame.request_id),
+            (Protocol::V1, 1, 9)
+        );
+        assert_eq!(
+            (frame.class, frame.header, frame.content),
+            (&b""[..], &b""[..], &b""[..])
+        );
+    }
+
+    #[test]
+    fn a_switch_without_the_version_for_it_means_no_checksum() {
+        let Decoded::Frame { frame, len } = decode(PLAIN).unwrap() else {
+            panic!("incomplete")
+        };
+
+        assert_eq!(len, PLAIN.len());
+        assert_eq!(frame.protocol, Protocol::V2Plain);
+        assert_eq!(frame.content, b"no");
+        assert_eq!(
+            frame.kind,
+            Kind::Response {
+                status: Status::ServerThreadPoolBusy
+            }
+        );
+    }
+
+    #[test]
+    fn what_follows_a_frame_is_not_looked_at() {
+        let two = [HEARTBEAT, b"rubbish"].concat();
+
+        assert!(matches!(decode(&two), Ok(Decoded::Frame { len: 22, .. })));
+    }
+
+    #[test]
+    fn every_truncation_is_incomplete() {
+        for whole in [HEARTBEAT, PLAIN] {
+            for len in 0..whole.len() {
+                let Ok(Decoded::Incomplete { needed }) = decode(&whole[..len]) else {
+                    panic!("{len}")
+                };
+                assert!(needed > len && needed <= whole.len());
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_out_of_range_is_an_error() {
+        assert_eq!(changed(0, 3), FrameError::UnknownProtocol { code: 3 });
+        assert_eq!(changed(1, 3), FrameError::UnknownType { code: 3 });
+        assert_eq!(
+            changed(3, 2),
+            FrameError::UnknownCommand {
+                type_byte: 1,
+                code: 2
+            }
+        );
+        assert_eq!(
+            changed(14, 0xff),
+            FrameError::NegativeLength {
+                part: "class",
+                length: -256
+            }
+        );
+        assert_eq!(
+            changed(16, 0x80),
+            FrameError::NegativeLength {
+                part: "header",
+                length: -32_768
+            }
+        );
+        assert_eq!(
+            changed(18, 0x80),
+            FrameError::NegativeLength {
+                part: "content",
+                length: i32::MIN
+            }
+        );
+        assert_eq!(
+            changed(14, 0x7f),
+            FrameError::ClassTooLong {
+                bytes: 0x7f00,
+                limit: CLASS_NAME_BYTES_MAX
+            }
+        );
+    }
+
+    #[test]
+    fn an_error_is_seen_as_soon_as_its_byte() {
+        assert_eq!(
+            decode(b"\x03"),
+            Err(FrameError::UnknownProtocol { code: 3 })
+        );
+        assert_eq!(
+            decode(b"\x02\x03"),
+            Err(FrameError::UnknownVersion { version: 3 })
+        );
+        assert_eq!(
+            decode(b"\x01\x07"),
+            Err(FrameError::UnknownType { code: 7 })
+        );
+        assert_eq!(
+            decode(b"\x01\x07").unwrap_err().consequence(),
+            super::super::Consequence::Close
+        );
+    }
+}

@@ -45,6 +45,18 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// The head of a heartbeat, as the Java client sends it.
+    pub fn heartbeat(protocol: Protocol, request_id: u32) -> Self {
+        let kind = Kind::Heartbeat { timeout_ms: -1 };
+        Self {
+            protocol,
+            kind,
+            codec: CODEC_HESSIAN,
+            request_id,
+            class: "",
+        }
+    }
+
     /// Writes a whole frame whose content is what `content` appends.
     pub fn write(&self, out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
         let begun = self.begin(out);
@@ -163,5 +175,102 @@ impl Begun {
             crc.combine(&Hasher::new_with_initial_len(shared.crc, shared_len));
             crc.finalize().to_be_bytes()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Decoded, decode};
+    use super::*;
+
+    fn frame(bytes: &[u8]) -> Frame<'_> {
+        match decode(bytes) {
+            Ok(Decoded::Frame { frame, len }) if len == bytes.len() => frame,
+            other => panic!("no frame: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        for protocol in [
+            Protocol::V1,
+            Protocol::V2Plain,
+            Protocol::V2 { crc: false },
+            Protocol::V2 { crc: true },
+        ] {
+            for kind in [
+                Kind::Request { timeout_ms: 4_000 },
+                Kind::OneWay { timeout_ms: -1 },
+                Kind::Heartbeat { timeout_ms: -1 },
+                Kind::Response {
+                    status: Status::ServerDeserialException,
+                },
+                Kind::HeartbeatAck {
+                    status: Status::Success,
+                },
+            ] {
+                let head = Head {
+                    protocol,
+                    kind,
+                    codec: 11,
+                    request_id: u32::MAX,
+                    class: "a.B",
+                };
+                let mut out = Vec::new();
+
+                head.write(&mut out, |out| out.extend(b"content"));
+
+                let (class, content) = (&b"a.B"[..], &b"content"[..]);
+                let expected = Frame {
+                    protocol,
+                    kind,
+                    codec: 11,
+                    request_id: u32::MAX,
+                    class,
+                    header: &[],
+                    content,
+                };
+                assert_eq!(frame(&out), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_answered_in_its_own_form() {
+        let heartbeat = b"\x02\x02\x01\x00\x00\x01\x00\x00\x00\x07\x01\x00\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00";
+        let mut out = b"before".to_vec();
+
+        write_heartbeat_ack(&mut out, &frame(heartbeat));
+
+        let answer = b"\x02\x02\x00\x00\x00\x01\x00\x00\x00\x07\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+        assert_eq!(out[b"before".len()..], *answer);
+    }
+
+    #[test]
+    fn the_checksum_covers_the_shared_part_that_is_not_copied() {
+        let protocol = Protocol::V2 { crc: true };
+        let shared = b"a body of many publishers";
+        let mut out = Vec::new();
+
+        let begun = Head::request(protocol, 1, 4_000, "a.B").begin(&mut out);
+        out.extend(b"own ");
+        let crc = begun
+            .finish_with_shared(&mut out, Shared::of(shared))
+            .unwrap();
+
+        let sent = [&out[..], shared, &crc].concat();
+        assert_eq!(frame(&sent).content, b"own a body of many publishers");
+    }
+
+    #[test]
+    fn without_a_checksum_the_shared_part_is_the_end() {
+        let mut out = Vec::new();
+
+        let begun = Head::request(Protocol::V1, 1, 4_000, "a.B").begin(&mut out);
+        let crc = begun.finish_with_shared(&mut out, Shared { len: 4, crc: 0 });
+
+        assert_eq!(crc, None);
+        out.extend(b"body");
+        assert_eq!(frame(&out).content, b"body");
     }
 }

@@ -5,12 +5,18 @@ use super::Text;
 /// A class as the peer defined it, borrowed from the message.
 #[derive(Clone, Copy, Debug)]
 pub struct Class<'a> {
+    pub(super) index: usize,
     pub(super) name: &'a [u8],
     pub(super) fields: &'a [u8],
     pub(super) field_count: usize,
 }
 
 impl<'a> Class<'a> {
+    /// Its place among the class definitions of the message.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// The class name as it was sent.
     pub fn name(&self) -> &'a [u8] {
         self.name

@@ -3,40 +3,23 @@
 //! The caller asks for what it expects and skips what it does not know. Lists, maps and objects take a place in the
 //! reference table when they begin; class definitions may stand in front of any value. Both hold while skipping, too.
 
+use super::cursor::{Cursor, Result, Scalar};
 use super::spill::Spill;
-use super::text::unit_at;
 use super::{Class, HessianError, Text};
-use crate::limits::{
-    CLASS_NAME_BYTES_MAX, HESSIAN_CLASSES_MAX, HESSIAN_DEPTH_MAX, HESSIAN_FIELDS_MAX,
-    HESSIAN_REPEATED_BYTES_MAX, HESSIAN_VALUES_MAX,
-};
-
-type Result<T, E = HessianError> = std::result::Result<T, E>;
+use crate::limits::{HESSIAN_DEPTH_MAX, HESSIAN_REPEATED_BYTES_MAX, HESSIAN_VALUES_MAX};
 
 /// Reads one Hessian body from its beginning.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    pub(super) cursor: Cursor<'a>,
     values_left: usize,
     repeated_bytes_left: usize,
     /// Inside a value that is read again through a reference: it has its places in the tables already.
-    is_repeating: bool,
-    classes: Spill<Class<'a>, 4>,
-    types: Spill<&'a [u8], 2>,
+    pub(super) is_repeating: bool,
+    pub(super) classes: Spill<Class<'a>, 4>,
+    pub(super) types: Spill<&'a [u8], 2>,
     /// Where each list, map and object begins.
-    references: Spill<u32, 8>,
-}
-
-/// A value that is complete in itself and no text.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Scalar {
-    Null,
-    Bool(bool),
-    Int(i32),
-    Long(i64),
-    Double(f64),
-    Date(i64),
+    pub(super) references: Spill<u32, 8>,
 }
 
 /// A list of which the items are being read.
@@ -44,8 +27,8 @@ pub(super) enum Scalar {
 pub struct List<'a> {
     pub(super) type_name: Option<&'a [u8]>,
     /// Announced items that were not read yet; nothing if the list only has an end.
-    left: Option<usize>,
-    has_end: bool,
+    pub(super) left: Option<usize>,
+    pub(super) has_end: bool,
 }
 
 impl List<'_> {
@@ -59,8 +42,7 @@ impl<'a> Reader<'a> {
     /// A reader at the beginning of a body.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self {
-            bytes,
-            at: 0,
+            cursor: Cursor::new(bytes),
             values_left: HESSIAN_VALUES_MAX,
             repeated_bytes_left: HESSIAN_REPEATED_BYTES_MAX,
             is_repeating: false,
@@ -72,7 +54,7 @@ impl<'a> Reader<'a> {
 
     /// The offset of the next byte.
     pub fn offset(&self) -> usize {
-        self.at
+        self.cursor.at
     }
 
     /// Reads a string, or nothing for null.
@@ -80,8 +62,8 @@ impl<'a> Reader<'a> {
         let tag = self.tag()?;
         match tag {
             b'N' => Ok(None),
-            0..=0x1f | b'S' | b's' => self.text_after(tag).map(Some),
-            tag => Err(self.unexpected(tag, "a string")),
+            0..=0x1f | b'S' | b's' => self.cursor.text_after(tag).map(Some),
+            tag => Err(self.cursor.unexpected(tag, "a string")),
         }
     }
 
@@ -89,26 +71,26 @@ impl<'a> Reader<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "Java truncates, too")]
     pub fn long(&mut self) -> Result<Option<i64>> {
         let tag = self.tag()?;
-        match self.scalar_after(tag)? {
+        match self.cursor.scalar_after(tag)? {
             Some(Scalar::Null) => Ok(None),
             Some(Scalar::Int(value)) => Ok(Some(value.into())),
             Some(Scalar::Long(value)) => Ok(Some(value)),
             Some(Scalar::Double(value)) => Ok(Some(value as i64)),
             Some(Scalar::Bool(value)) => Ok(Some(value.into())),
-            Some(Scalar::Date(_)) | None => Err(self.unexpected(tag, "a number")),
+            Some(Scalar::Date(_)) | None => Err(self.cursor.unexpected(tag, "a number")),
         }
     }
 
     /// Reads true or false, or nothing for null. Takes what Java takes for a field of type `boolean`.
     pub fn boolean(&mut self) -> Result<Option<bool>> {
         let tag = self.tag()?;
-        match self.scalar_after(tag)? {
+        match self.cursor.scalar_after(tag)? {
             Some(Scalar::Null) => Ok(None),
             Some(Scalar::Bool(value)) => Ok(Some(value)),
             Some(Scalar::Int(value)) => Ok(Some(value != 0)),
             Some(Scalar::Long(value)) => Ok(Some(value != 0)),
             Some(Scalar::Double(value)) => Ok(Some(value != 0.0)),
-            Some(Scalar::Date(_)) | None => Err(self.unexpected(tag, "true or false")),
+            Some(Scalar::Date(_)) | None => Err(self.cursor.unexpected(tag, "true or false")),
         }
     }
 
@@ -117,7 +99,7 @@ impl<'a> Reader<'a> {
         match self.tag()? {
             b'N' => Ok(None),
             b'o' => self.object_after().map(Some),
-            tag => Err(self.unexpected(tag, "an object")),
+            tag => Err(self.cursor.unexpected(tag, "an object")),
         }
     }
 
@@ -127,7 +109,7 @@ impl<'a> Reader<'a> {
         match tag {
             b'N' => Ok(None),
             b'V' | b'v' => self.list_after(tag).map(Some),
-            tag => Err(self.unexpected(tag, "a list")),
+            tag => Err(self.cursor.unexpected(tag, "a list")),
         }
     }
 
@@ -149,16 +131,16 @@ impl<'a> Reader<'a> {
         match self.tag()? {
             b'N' => Ok(None),
             b'M' => self.map_after().map(|_| Some(())),
-            tag => Err(self.unexpected(tag, "a map")),
+            tag => Err(self.cursor.unexpected(tag, "a map")),
         }
     }
 
     /// Whether another entry of the map follows. Reads over the end of the map.
     pub fn has_entry(&mut self) -> Result<bool> {
-        if self.peek()? != b'z' {
+        if self.cursor.peek()? != b'z' {
             return Ok(true);
         }
-        self.at += 1;
+        self.cursor.at += 1;
         Ok(false)
     }
 
@@ -170,19 +152,19 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
         self.definitions()?;
-        let tag = self.peek()?;
+        let tag = self.cursor.peek()?;
         if !matches!(tag, b'J' | b'K' | b'R') {
             return read(self);
         }
         self.tag()?;
         let target = self.reference_after(tag)?;
         let begin = self.references.at(target).expect("the index was checked") as usize;
-        let back = std::mem::replace(&mut self.at, begin);
+        let back = std::mem::replace(&mut self.cursor.at, begin);
         let was_repeating = std::mem::replace(&mut self.is_repeating, true);
         let value = read(self)?;
-        self.count_repeated(self.at.saturating_sub(begin))?;
+        self.count_repeated(self.cursor.at.saturating_sub(begin))?;
         self.is_repeating = was_repeating;
-        self.at = back;
+        self.cursor.at = back;
         Ok(value)
     }
 
@@ -195,8 +177,8 @@ impl<'a> Reader<'a> {
         self.check_depth(depth)?;
         let tag = self.tag()?;
         match tag {
-            0..=0x1f | b'S' | b's' => self.text_after(tag).map(drop),
-            0x20..=0x2f | b'B' | b'b' => self.binary_after(tag, |_| {}),
+            0..=0x1f | b'S' | b's' => self.cursor.text_after(tag).map(drop),
+            0x20..=0x2f | b'B' | b'b' => self.cursor.binary_after(tag, |_| {}),
             b'J' | b'K' | b'R' => self.reference_after(tag).map(drop),
             b'V' | b'v' => {
                 let mut list = self.list_after(tag)?;
@@ -217,10 +199,10 @@ impl<'a> Reader<'a> {
                 let class = self.object_after()?;
                 (0..class.field_count).try_for_each(|_| self.skip_nested(depth + 1))
             }
-            tag => match self.scalar_after(tag)? {
+            tag => match self.cursor.scalar_after(tag)? {
                 Some(_) => Ok(()),
                 None => Err(HessianError::UnknownTag {
-                    at: self.at - 1,
+                    at: self.cursor.at - 1,
                     tag,
                 }),
             },
@@ -230,7 +212,7 @@ impl<'a> Reader<'a> {
     pub(super) fn check_depth(&self, depth: usize) -> Result<()> {
         if depth > HESSIAN_DEPTH_MAX {
             return Err(HessianError::TooDeep {
-                at: self.at,
+                at: self.cursor.at,
                 limit: HESSIAN_DEPTH_MAX,
             });
         }
@@ -242,292 +224,19 @@ impl<'a> Reader<'a> {
         self.definitions()?;
         let Some(left) = self.values_left.checked_sub(1) else {
             return Err(HessianError::TooManyValues {
-                at: self.at,
+                at: self.cursor.at,
                 limit: HESSIAN_VALUES_MAX,
             });
         };
         self.values_left = left;
-        let [tag] = self.take()?;
+        let [tag] = self.cursor.take()?;
         Ok(tag)
-    }
-
-    fn definitions(&mut self) -> Result<()> {
-        while self.peek()? == b'O' {
-            self.at += 1;
-            self.definition()?;
-        }
-        Ok(())
-    }
-
-    fn definition(&mut self) -> Result<()> {
-        let name_units = self.length("class name", CLASS_NAME_BYTES_MAX)?;
-        let name_at = self.at;
-        self.units(name_units)?;
-        let name = &self.bytes[name_at..self.at];
-        let field_count = self.length("field count", HESSIAN_FIELDS_MAX)?;
-        let fields_at = self.at;
-        for _ in 0..field_count {
-            let [tag] = self.take()?;
-            match tag {
-                0..=0x1f | b'S' | b's' => self.text_after(tag)?,
-                tag => return Err(self.unexpected(tag, "a field name")),
-            };
-        }
-        let fields = &self.bytes[fields_at..self.at];
-        if self.is_repeating {
-            return Ok(());
-        }
-        if self.classes.len() == HESSIAN_CLASSES_MAX {
-            return Err(HessianError::TooManyClasses {
-                at: name_at,
-                limit: HESSIAN_CLASSES_MAX,
-            });
-        }
-        self.classes.push(Class {
-            name,
-            fields,
-            field_count,
-        });
-        Ok(())
-    }
-
-    #[expect(
-        clippy::cast_lossless,
-        reason = "the signs of the high bits are the point of these forms"
-    )]
-    pub(super) fn scalar_after(&mut self, tag: u8) -> Result<Option<Scalar>> {
-        let scalar = match tag {
-            b'N' => Scalar::Null,
-            b'T' => Scalar::Bool(true),
-            b'F' => Scalar::Bool(false),
-            0x80..=0xbf | 0xc0..=0xcf | 0xd0..=0xd7 | b'I' => Scalar::Int(self.int_after(tag)?),
-            0xd8..=0xef => Scalar::Long(i64::from(tag) - 0xe0),
-            0xf0..=0xff => {
-                Scalar::Long((i64::from(tag) - 0xf8) << 8 | u8::from_be_bytes(self.take()?) as i64)
-            }
-            0x38..=0x3f => Scalar::Long(
-                (i64::from(tag) - 0x3c) << 16 | u16::from_be_bytes(self.take()?) as i64,
-            ),
-            b'w' => Scalar::Long(i32::from_be_bytes(self.take()?).into()),
-            b'L' => Scalar::Long(i64::from_be_bytes(self.take()?)),
-            0x67 => Scalar::Double(0.0),
-            0x68 => Scalar::Double(1.0),
-            0x69 => Scalar::Double(i8::from_be_bytes(self.take()?).into()),
-            0x6a => Scalar::Double(i16::from_be_bytes(self.take()?).into()),
-            0x6b => Scalar::Double(f32::from_be_bytes(self.take()?).into()),
-            b'D' => Scalar::Double(f64::from_be_bytes(self.take()?)),
-            b'd' => Scalar::Date(i64::from_be_bytes(self.take()?)),
-            _ => return Ok(None),
-        };
-        Ok(Some(scalar))
-    }
-
-    #[expect(
-        clippy::cast_lossless,
-        reason = "the signs of the high bits are the point of these forms"
-    )]
-    fn int_after(&mut self, tag: u8) -> Result<i32> {
-        match tag {
-            0x80..=0xbf => Ok(i32::from(tag) - 0x90),
-            0xc0..=0xcf => {
-                Ok((i32::from(tag) - 0xc8) << 8 | u8::from_be_bytes(self.take()?) as i32)
-            }
-            0xd0..=0xd7 => {
-                Ok((i32::from(tag) - 0xd4) << 16 | u16::from_be_bytes(self.take()?) as i32)
-            }
-            b'I' => Ok(i32::from_be_bytes(self.take()?)),
-            tag => Err(self.unexpected(tag, "an int")),
-        }
-    }
-
-    /// Reads a string whose first byte was read.
-    pub(super) fn text_after(&mut self, first_tag: u8) -> Result<Text<'a>> {
-        let begin = self.at - 1;
-        let (mut tag, mut units, mut chunks) = (first_tag, 0, 0);
-        let head = if first_tag <= 0x1f { 1 } else { 3 };
-        loop {
-            let chunk_units = match tag {
-                0..=0x1f => tag.into(),
-                b'S' | b's' => u16::from_be_bytes(self.take()?).into(),
-                tag => return Err(self.unexpected(tag, "a chunk of a string")),
-            };
-            self.units(chunk_units)?;
-            units += chunk_units;
-            chunks += 1;
-            if tag != b's' {
-                return Ok(Text {
-                    raw: &self.bytes[begin..self.at],
-                    units,
-                    head,
-                    chunks,
-                });
-            }
-            [tag] = self.take()?;
-        }
-    }
-
-    /// Reads over the characters of this many UTF-16 units.
-    fn units(&mut self, count: usize) -> Result<()> {
-        let have = self.bytes.len() - self.at;
-        let Some(plain) = self.bytes[self.at..].get(..count) else {
-            return Err(HessianError::End {
-                at: self.at,
-                need: count,
-                have,
-            });
-        };
-        if plain.is_ascii() {
-            self.at += count;
-            return Ok(());
-        }
-        for _ in 0..count {
-            let rest = &self.bytes[self.at..];
-            match (unit_at(rest), rest.first()) {
-                (Some((_, len)), _) => self.at += len,
-                (None, Some(&byte)) if rest.len() >= 3 => {
-                    return Err(HessianError::BadText { at: self.at, byte });
-                }
-                _ => {
-                    return Err(HessianError::End {
-                        at: self.at,
-                        need: 3,
-                        have: rest.len(),
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads binary data whose first byte was read, piece by piece.
-    pub(super) fn binary_after(
-        &mut self,
-        first_tag: u8,
-        mut each: impl FnMut(&'a [u8]),
-    ) -> Result<()> {
-        let mut tag = first_tag;
-        loop {
-            let len = match tag {
-                0x20..=0x2f => usize::from(tag - 0x20),
-                b'B' | b'b' => u16::from_be_bytes(self.take()?).into(),
-                tag => return Err(self.unexpected(tag, "a chunk of binary data")),
-            };
-            each(self.take_bytes(len)?);
-            if tag != b'b' {
-                return Ok(());
-            }
-            [tag] = self.take()?;
-        }
-    }
-
-    /// Reads the head of an object whose first byte was read.
-    pub(super) fn object_after(&mut self) -> Result<Class<'a>> {
-        self.begin_referable();
-        let at = self.at;
-        let index = self.int()?;
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.classes.at(index))
-            .ok_or_else(|| self.bad_index(at, "class", index.into(), self.classes.len()))
-    }
-
-    /// Reads the head of a list whose first byte was read.
-    pub(super) fn list_after(&mut self, tag: u8) -> Result<List<'a>> {
-        self.begin_referable();
-        if tag == b'v' {
-            let type_name = Some(self.known_type()?);
-            let left = Some(self.length("list length", self.left())?);
-            return Ok(List {
-                type_name,
-                left,
-                has_end: false,
-            });
-        }
-        let type_name = self.type_name()?;
-        let left = match self.peek()? {
-            b'n' => {
-                self.at += 1;
-                let at = self.at;
-                let [len] = self.take()?;
-                Some(self.bounded(at, "list length", len.into(), self.left())?)
-            }
-            b'l' => {
-                self.at += 1;
-                let at = self.at;
-                let len = i32::from_be_bytes(self.take()?);
-                Some(self.bounded(at, "list length", len, self.left())?)
-            }
-            _ => None,
-        };
-        Ok(List {
-            type_name,
-            left,
-            has_end: true,
-        })
-    }
-
-    /// Reads the head of a map whose first byte was read, with its type.
-    pub(super) fn map_after(&mut self) -> Result<Option<&'a [u8]>> {
-        self.begin_referable();
-        self.type_name()
-    }
-
-    /// Reads a reference whose first byte was read: which list, map or object of those that have begun.
-    pub(super) fn reference_after(&mut self, tag: u8) -> Result<usize> {
-        let at = self.at;
-        let index = match tag {
-            b'J' => u8::from_be_bytes(self.take()?).into(),
-            b'K' => u16::from_be_bytes(self.take()?).into(),
-            _ => i32::from_be_bytes(self.take()?),
-        };
-        usize::try_from(index)
-            .ok()
-            .filter(|&index| index < self.references.len())
-            .ok_or_else(|| self.bad_index(at, "reference", index.into(), self.references.len()))
-    }
-
-    fn begin_referable(&mut self) {
-        if !self.is_repeating {
-            let at = u32::try_from(self.at - 1).expect("a frame is smaller than 4 GiB");
-            self.references.push(at);
-        }
-    }
-
-    fn type_name(&mut self) -> Result<Option<&'a [u8]>> {
-        match self.peek()? {
-            b't' => {
-                self.at += 1;
-                let units = u16::from_be_bytes(self.take()?).into();
-                let name_at = self.at;
-                self.units(units)?;
-                let name = &self.bytes[name_at..self.at];
-                if !self.is_repeating {
-                    self.types.push(name);
-                }
-                Ok(Some(name))
-            }
-            // `T` is an old spelling of `u`; so is it read by all, even where a map begins with the key `true`.
-            b'u' | b'T' => {
-                self.at += 1;
-                self.known_type().map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn known_type(&mut self) -> Result<&'a [u8]> {
-        let at = self.at;
-        let index = self.int()?;
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.types.at(index))
-            .ok_or_else(|| self.bad_index(at, "type", index.into(), self.types.len()))
     }
 
     fn count_repeated(&mut self, bytes: usize) -> Result<()> {
         let left = self.repeated_bytes_left.checked_sub(bytes);
         let too_much = HessianError::TooMuchRepeated {
-            at: self.at,
+            at: self.cursor.at,
             limit: HESSIAN_REPEATED_BYTES_MAX,
         };
         self.repeated_bytes_left = left.ok_or(too_much)?;
@@ -535,88 +244,81 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&mut self) -> Result<bool> {
-        let [tag] = self.take()?;
+        let [tag] = self.cursor.take()?;
         if tag == b'z' {
             Ok(false)
         } else {
-            Err(self.unexpected(tag, "the end of the list"))
+            Err(self.cursor.unexpected(tag, "the end of the list"))
         }
     }
+}
 
-    /// A length that is an int; what it counts takes at least a byte each.
-    fn length(&mut self, what: &'static str, limit: usize) -> Result<usize> {
-        let at = self.at;
-        let length = self.int()?;
-        self.bounded(at, what, length, limit)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_followed_and_the_reader_returns() {
+        let mut reader = Reader::new(b"Vn\x03Vn\x01\x97zJ\x01\x93z");
+        let mut outer = reader.list().unwrap().unwrap();
+        assert!(reader.has_item(&mut outer).unwrap());
+        reader.skip().unwrap();
+
+        assert!(reader.has_item(&mut outer).unwrap());
+        let repeated = reader.follow(|reader| {
+            let mut inner = reader.list()?.expect("a list");
+            assert!(reader.has_item(&mut inner)?);
+            let item = reader.long()?;
+            assert!(!reader.has_item(&mut inner)?);
+            Ok::<_, HessianError>(item)
+        });
+
+        assert_eq!(repeated, Ok(Some(7)));
+        assert!(reader.has_item(&mut outer).unwrap());
+        assert_eq!(reader.long(), Ok(Some(3)));
+        assert!(!reader.has_item(&mut outer).unwrap());
     }
 
-    fn bounded(&self, at: usize, what: &'static str, length: i32, limit: usize) -> Result<usize> {
-        usize::try_from(length)
-            .ok()
-            .filter(|&length| length <= limit)
-            .ok_or(HessianError::BadLength {
-                at,
-                what,
-                length: length.into(),
-                limit,
-            })
+    #[test]
+    fn numbers_are_taken_as_java_takes_them() {
+        let long = |bytes| Reader::new(bytes).long();
+
+        assert_eq!(long(b"\xb7"), Ok(Some(39)));
+        assert_eq!(long(b"\x3f\xff\xff"), Ok(Some(262_143)));
+        assert_eq!(long(b"\x38\x00\x00"), Ok(Some(-262_144)));
+        assert_eq!(long(b"\xf0\x00"), Ok(Some(-2048)));
+        assert_eq!(long(b"I\xff\xff\xff\xff"), Ok(Some(-1)));
+        assert_eq!(long(b"\x69\xfe"), Ok(Some(-2)));
+        assert_eq!(long(b"T"), Ok(Some(1)));
+        assert_eq!(long(b"N"), Ok(None));
+        assert!(long(b"\x011").is_err());
+        assert_eq!(Reader::new(b"\x91").boolean(), Ok(Some(true)));
+        assert_eq!(Reader::new(b"N").boolean(), Ok(None));
     }
 
-    fn int(&mut self) -> Result<i32> {
-        let [tag] = self.take()?;
-        self.int_after(tag)
+    #[test]
+    fn a_list_must_have_as_many_items_as_it_says() {
+        assert!(Reader::new(b"Vn\x01\x91\x91z").skip().is_err());
+        assert!(Reader::new(b"Vn\x02\x91z\x91").skip().is_err());
+        assert!(Reader::new(b"V\x91\x91z").skip().is_ok());
     }
 
-    fn left(&self) -> usize {
-        self.bytes.len() - self.at
+    #[test]
+    fn errors_say_where() {
+        let error = Reader::new(b"Vn\x02\x91E").skip().unwrap_err();
+
+        assert_eq!(error, HessianError::UnknownTag { at: 4, tag: b'E' });
+        assert_eq!(error.to_string(), "unknown tag 0x45 at offset 4");
     }
 
-    fn peek(&self) -> Result<u8> {
-        self.bytes.get(self.at).copied().ok_or(HessianError::End {
-            at: self.at,
-            need: 1,
-            have: 0,
-        })
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let Some((taken, _)) = self.bytes[self.at..].split_first_chunk() else {
-            return Err(HessianError::End {
-                at: self.at,
-                need: N,
-                have: self.left(),
-            });
+    #[test]
+    fn a_field_name_has_a_bounded_length() {
+        let definition = |len: u16| {
+            let name = vec![b'x'; usize::from(len)];
+            [b"O\x91A\x91S", &len.to_be_bytes()[..], &name, b"o\x90N"].concat()
         };
-        self.at += N;
-        Ok(*taken)
-    }
 
-    fn take_bytes(&mut self, len: usize) -> Result<&'a [u8]> {
-        let Some(taken) = self.bytes[self.at..].get(..len) else {
-            return Err(HessianError::End {
-                at: self.at,
-                need: len,
-                have: self.left(),
-            });
-        };
-        self.at += len;
-        Ok(taken)
-    }
-
-    fn unexpected(&self, tag: u8, wanted: &'static str) -> HessianError {
-        HessianError::Unexpected {
-            at: self.at - 1,
-            tag,
-            wanted,
-        }
-    }
-
-    fn bad_index(&self, at: usize, table: &'static str, index: i64, len: usize) -> HessianError {
-        HessianError::BadIndex {
-            at,
-            table,
-            index,
-            len,
-        }
+        assert!(Reader::new(&definition(256)).skip().is_ok());
+        assert!(Reader::new(&definition(257)).skip().is_err());
     }
 }

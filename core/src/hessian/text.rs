@@ -26,6 +26,9 @@ pub struct LoneSurrogate {
 impl<'a> Text<'a> {
     /// The text at the head of bytes that were read before, and the bytes behind it; nothing if there is no text.
     pub fn split_first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        if let Some(short) = Self::split_first_short(bytes) {
+            return Some(short);
+        }
         let (mut units, mut chunks) = (0, 0);
         let mut rest = bytes;
         loop {
@@ -49,6 +52,19 @@ impl<'a> Text<'a> {
             },
             behind,
         ))
+    }
+
+    /// The form of nearly all names: up to 31 units, plain ASCII.
+    fn split_first_short(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let units = usize::from(*bytes.first().filter(|&&head| head <= 0x1f)?);
+        let (raw, behind) = bytes.split_at_checked(1 + units)?;
+        let text = Self {
+            raw,
+            units,
+            head: 1,
+            chunks: 1,
+        };
+        raw.is_ascii().then_some((text, behind))
     }
 
     /// The bytes as received, tag and chunk heads included: can be written into another message as they are.

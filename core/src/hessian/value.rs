@@ -1,6 +1,6 @@
 //! Any Hessian body as a tree: for tests, fuzzing and tools. The messages are read without it.
 
-use super::reader::Scalar;
+use super::cursor::Scalar;
 use super::{Class, HessianError, Reader, Text, Writer};
 
 /// One Hessian value, borrowed from its body.
@@ -68,10 +68,11 @@ impl<'a> Reader<'a> {
         self.check_depth(depth)?;
         let tag = self.tag()?;
         match tag {
-            0..=0x1f | b'S' | b's' => self.text_after(tag).map(Value::Text),
+            0..=0x1f | b'S' | b's' => self.cursor.text_after(tag).map(Value::Text),
             0x20..=0x2f | b'B' | b'b' => {
                 let mut bytes = Vec::new();
-                self.binary_after(tag, |chunk| bytes.extend_from_slice(chunk))?;
+                self.cursor
+                    .binary_after(tag, |chunk| bytes.extend_from_slice(chunk))?;
                 Ok(Value::Binary(bytes))
             }
             b'J' | b'K' | b'R' => self.reference_after(tag).map(Value::Reference),
@@ -85,7 +86,7 @@ impl<'a> Reader<'a> {
                     fields: fields.collect::<Result<_, _>>()?,
                 })
             }
-            tag => match self.scalar_after(tag)? {
+            tag => match self.cursor.scalar_after(tag)? {
                 Some(scalar) => Ok(scalar.into()),
                 None => Err(HessianError::UnknownTag {
                     at: self.offset() - 1,

@@ -91,8 +91,15 @@ impl<'o> Writer<'o> {
             self.last_chunk_head(text.len());
             return self.out.extend_from_slice(text.as_bytes());
         }
-        let units: Vec<u16> = text.encode_utf16().collect();
-        self.utf16(&units);
+        let (mut chunk, mut rest) = split_chunk(text);
+        while !rest.is_empty() {
+            self.out.push(b's');
+            self.length16(utf16_len(chunk));
+            self.characters(chunk);
+            (chunk, rest) = split_chunk(rest);
+        }
+        self.last_chunk_head(utf16_len(chunk));
+        self.characters(chunk);
     }
 
     /// A string or nothing.
@@ -106,7 +113,6 @@ impl<'o> Writer<'o> {
     /// A string of any UTF-16 units, lone surrogates too.
     pub fn utf16(&mut self, mut units: &[u16]) {
         while units.len() > CHUNK_MAX {
-            // A pair is kept together, as Java does.
             let ends_in_half_a_pair = matches!(units[CHUNK_MAX - 1], 0xd800..=0xdbff);
             let (chunk, rest) = units.split_at(CHUNK_MAX - usize::from(ends_in_half_a_pair));
             self.out.push(b's');
@@ -182,9 +188,8 @@ impl<'o> Writer<'o> {
     /// A class definition whose names are known only here; see [`definition`](super::definition) for constants.
     pub fn class<'f>(&mut self, name: &str, fields: impl ExactSizeIterator<Item = &'f str>) {
         self.out.push(b'O');
-        self.index(name.encode_utf16().count());
-        let units: Vec<u16> = name.encode_utf16().collect();
-        self.units(&units);
+        self.index(utf16_len(name));
+        self.characters(name);
         self.index(fields.len());
         fields.for_each(|field| self.text(field));
     }
@@ -230,9 +235,8 @@ impl<'o> Writer<'o> {
 
     fn type_name(&mut self, name: &str) {
         self.out.push(b't');
-        self.length16(name.encode_utf16().count());
-        let units: Vec<u16> = name.encode_utf16().collect();
-        self.units(&units);
+        self.length16(utf16_len(name));
+        self.characters(name);
     }
 
     fn last_chunk_head(&mut self, units: usize) {
@@ -242,6 +246,12 @@ impl<'o> Writer<'o> {
                 self.out.push(b'S');
                 self.length16(units);
             }
+        }
+    }
+
+    fn characters(&mut self, text: &str) {
+        for char in text.chars() {
+            self.units(char.encode_utf16(&mut [0; 2]));
         }
     }
 
@@ -268,12 +278,36 @@ impl<'o> Writer<'o> {
 
 /// How many bytes [`Writer::text`] appends.
 pub fn text_len(text: &str) -> usize {
-    if text.len() <= CHUNK_MAX && text.is_ascii() {
-        return text.len() + if text.len() <= 31 { 1 } else { 3 };
+    let (mut chunk, mut rest) = split_chunk(text);
+    let mut len = 0;
+    while !rest.is_empty() {
+        len += 3 + characters_len(chunk);
+        (chunk, rest) = split_chunk(rest);
     }
-    let mut out = Vec::new();
-    Writer::new(&mut out).text(text);
-    out.len()
+    let head = if utf16_len(chunk) <= 31 { 1 } else { 3 };
+    len + head + characters_len(chunk)
+}
+
+/// The longest beginning that fits in a chunk, and the rest. A pair of surrogates is kept together, as Java does.
+fn split_chunk(text: &str) -> (&str, &str) {
+    if text.len() <= CHUNK_MAX {
+        return (text, "");
+    }
+    let mut units = 0;
+    let border = text.char_indices().find(|(_, char)| {
+        units += char.len_utf16();
+        units > CHUNK_MAX
+    });
+    text.split_at(border.map_or(text.len(), |(at, _)| at))
+}
+
+fn utf16_len(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// A character beyond U+FFFF takes two bytes more than in UTF-8.
+fn characters_len(text: &str) -> usize {
+    text.len() + 2 * text.chars().filter(|char| char.len_utf16() == 2).count()
 }
 
 #[cfg(test)]
@@ -317,6 +351,28 @@ mod tests {
 
         assert_eq!(bytes[..3], [b's', 0x7f, 0xff]);
         assert_eq!(bytes[3 + CHUNK_MAX - 1..], *b"\x02\xed\xa0\xbd\xed\xb8\x80");
+    }
+
+    #[test]
+    fn the_length_of_a_text_is_known_before_it_is_written() {
+        for part in [
+            "",
+            "a",
+            "\u{e9}",
+            "\u{4e2d}",
+            "\u{1f600}",
+            "a\u{1f600}\u{e9}",
+        ] {
+            for count in [1, 15, 31, 32, 10_923, 16_384, 32_767, 32_768, 65_537] {
+                let text = part.repeat(count);
+                let units: Vec<u16> = text.encode_utf16().collect();
+
+                let bytes = written(|writer| writer.text(&text));
+
+                assert_eq!(bytes.len(), text_len(&text));
+                assert!(bytes == written(|writer| writer.utf16(&units)));
+            }
+        }
     }
 
     #[test]

@@ -56,6 +56,12 @@ mod tests {
         })
     }
 
+    /// Longer than a name may be.
+    const LONG: &str = match std::str::from_utf8(&[b'x'; 2_000]) {
+        Ok(text) => text,
+        Err(_) => "",
+    };
+
     fn result(success: bool, message: Option<&'static str>) -> Vec<u8> {
         let mut content = Vec::new();
         PushResult {
@@ -73,7 +79,7 @@ mod tests {
             Acknowledgement::Delivered
         );
         assert_eq!(
-            of(Status::Success, &result(true, Some("ok"))),
+            of(Status::Success, &result(true, Some(LONG))),
             Acknowledgement::Delivered
         );
     }

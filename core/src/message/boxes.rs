@@ -112,6 +112,7 @@ impl Boxes {
                 bytes: Vec::new(),
                 run: 0..0,
                 count: 0,
+                data_at: None,
             };
             while reader.has_item(&mut list)? {
                 reader.follow(|reader| kept.read_box(reader))?;
@@ -135,6 +136,8 @@ struct Kept<'a> {
     bytes: Vec<u8>,
     run: Range<usize>,
     count: usize,
+    /// Class of the last box and which of its fields is the text: boxes have one class, whose field names are read once.
+    data_at: Option<(usize, Option<usize>)>,
 }
 
 impl Kept<'_> {
@@ -150,7 +153,7 @@ impl Kept<'_> {
             });
         }
         self.count += 1;
-        let text = read_data(reader, class)?;
+        let text = read_field(reader, class, self.data_at(class))?;
         let end = reader.offset();
         let begin = end - text.map_or(1, |text| text.raw().len()) - OBJECT.len();
         let is_as_kept = class.field_count() == 1
@@ -167,6 +170,17 @@ impl Kept<'_> {
                 .extend_from_slice(text.map_or(b"N", |text| text.raw()));
         }
         Ok(())
+    }
+
+    fn data_at(&mut self, class: Class<'_>) -> Option<usize> {
+        match self.data_at {
+            Some((index, data_at)) if index == class.index() => data_at,
+            _ => {
+                let found = data_field(class);
+                self.data_at = Some((class.index(), found));
+                found
+            }
+        }
     }
 
     fn keep(&mut self, place: Range<usize>) {
@@ -195,16 +209,34 @@ impl Kept<'_> {
     }
 }
 
-/// The text of the box whose head was read. Of several fields of that name the last counts, as in Java.
+/// The text of the one box whose head was read.
 pub(super) fn read_data<'a>(
     reader: &mut Reader<'a>,
     class: Class<'a>,
 ) -> Result<Option<Text<'a>>, MessageError> {
+    read_field(reader, class, data_field(class))
+}
+
+/// Which field is the text. Of several of that name the last counts, as in Java.
+fn data_field(class: Class<'_>) -> Option<usize> {
+    let texts = class
+        .fields()
+        .enumerate()
+        .filter(|(_, name)| name.payload() == FIELDS[0].as_bytes());
+    texts.map(|(index, _)| index).last()
+}
+
+fn read_field<'a>(
+    reader: &mut Reader<'a>,
+    class: Class<'a>,
+    data_at: Option<usize>,
+) -> Result<Option<Text<'a>>, MessageError> {
     let mut data = None;
-    for field in class.fields() {
-        match field.payload() {
-            b"data" => data = reader.text()?,
-            _ => reader.skip()?,
+    for index in 0..class.field_count() {
+        if Some(index) == data_at {
+            data = reader.text()?;
+        } else {
+            reader.skip()?;
         }
     }
     Ok(data)
@@ -234,4 +266,60 @@ pub(super) fn list_len<'a>(boxes: impl Iterator<Item = &'a Boxes>, is_defined: &
     let definition = if is_first { DEFINITION.len() } else { 0 };
     let head = if count <= usize::from(u8::MAX) { 3 } else { 6 };
     head + definition + bytes + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: Option<Text<'_>>) -> Option<String> {
+        text.map(|text| text.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn texts_are_shown_in_order_and_a_box_without_one_as_nothing() {
+        let list = b"VO\x91B\x91\x04datao\x90\x01ao\x90No\x90\x03x\xed\xa0\x80yz";
+
+        let boxes = Boxes::read(&mut Reader::new(list), list).unwrap();
+
+        let shown: Vec<_> = boxes.texts().map(text).collect();
+        assert_eq!(shown, [Some("a".into()), None, Some("x\u{fffd}y".into())]);
+        assert_eq!(boxes.bytes(), b"o\x91\x01ao\x91No\x91\x03x\xed\xa0\x80y");
+    }
+
+    #[test]
+    fn written_texts_are_those_that_are_read() {
+        let long = "\u{1f600}".repeat(20_000);
+        let boxes: Boxes = ["", "a", &long].into_iter().collect();
+        let mut list = Vec::new();
+
+        write_list(&mut list, std::iter::once(&boxes), &mut false);
+        // The boxes say class definition 1, so one must be in front of theirs.
+        let body = [b"O\x91A\x90", &list[..]].concat();
+        let read = Boxes::read(&mut Reader::new(&body), &body).unwrap();
+
+        assert_eq!(read, boxes);
+        assert_eq!(list.len(), list_len(std::iter::once(&boxes), &mut false));
+        assert_eq!(text(read.texts().last().flatten()), Some(long));
+    }
+
+    #[test]
+    fn bytes_that_are_no_boxes_show_nothing() {
+        let broken = Boxes {
+            count: 3,
+            bytes: b"o\x91\x05ab".as_slice().into(),
+        };
+
+        assert_eq!(broken.texts().count(), 0);
+    }
+
+    #[test]
+    fn utf16_and_text_make_the_same_boxes() {
+        let units: Vec<u16> = "\u{4e2d}\u{1f600}".encode_utf16().collect();
+
+        assert_eq!(
+            Boxes::from_utf16([&units[..]]),
+            ["\u{4e2d}\u{1f600}"].into_iter().collect()
+        );
+    }
 }

@@ -43,3 +43,46 @@ impl CancelAddressRequest {
         writer.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cancel() -> (CancelAddressRequest, Vec<u8>) {
+        let request = CancelAddressRequest {
+            connect_ids: vec!["10.0.0.1:4711".into(), "10.0.0.2:4712".into()],
+        };
+        let mut out = Vec::new();
+        request.encode(&mut out);
+        (request, out)
+    }
+
+    #[test]
+    fn round_trip() {
+        let (request, bytes) = cancel();
+
+        assert_eq!(CancelAddressRequest::decode(&bytes).unwrap(), request);
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let (_, bytes) = cancel();
+
+        let list = b"\x91\x0aconnectIdso\x90Vn\x02\x0d10.0.0.1:4711\x0d10.0.0.2:4712z";
+        assert!(bytes.starts_with(
+            b"O\xc8\x48com.alipay.sofa.registry.common.model.sessionserver.CancelAddressRequest"
+        ));
+        assert!(bytes.ends_with(list));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let (_, bytes) = cancel();
+        for len in 0..bytes.len() {
+            assert!(
+                CancelAddressRequest::decode(&bytes[..len]).is_err(),
+                "{len}"
+            );
+        }
+    }
+}

@@ -54,3 +54,114 @@ impl<'a> PublisherRegister<'a> {
         write_no_attributes(&mut Writer::new(out));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java client 5.4.2: two boxes.
+    const REPUBLISH: &[u8] =
+        b"O\xc85com.alipay.sofa.registry.core.model.PublisherRegister\xa0\x0ainstanceId\x04zone\
+        \x07appName\x06dataId\x05group\x09processId\x08registId\x08clientId\x0adataInfoId\x02ip\
+        \x04port\x09eventType\x07version\x09timestamp\x08dataList\x0aattributeso\x90N\x0cDEFAULT\
+        _ZONE\x08demo-app\x18com.demo.Svc:1.0@DEFAULT\x0dDEFAULT_GROUPNS\x00$6ed653d2-e57c-4947-\
+        a14d-f8d1319bf4d4NNNN\x08REGISTER\xe2L\x00\x00\x01\xa2\x01\x92\xf1VVn\x02O\xbbcom.alipay\
+        .sofa.registry.core.model.DataBox\x91\x04datao\x91\x0e10.0.0.1:12200o\x91\x0e10.0.0.2:12\
+        200zMz";
+
+    /// Sent by the Java client 5.4.2.
+    const UNPUBLISH: &[u8] =
+        b"O\xc85com.alipay.sofa.registry.core.model.PublisherRegister\xa0\x0ainstanceId\x04zone\
+        \x07appName\x06dataId\x05group\x09processId\x08registId\x08clientId\x0adataInfoId\x02ip\
+        \x04port\x09eventType\x07version\x09timestamp\x08dataList\x0aattributeso\x90N\x0cDEFAULT\
+        _ZONE\x08demo-app\x18com.demo.Svc:1.0@DEFAULT\x0dDEFAULT_GROUPNS\x00$6ed653d2-e57c-4947-\
+        a14d-f8d1319bf4d4NNNN\x0aUNREGISTER\xe3L\x00\x00\x01\xa2\x01\x92\xf1VNMz";
+
+    /// Sent by the Node client: another order, another type of list.
+    const NODE: &[u8] =
+        b"O\xc85com.alipay.sofa.registry.core.model.PublisherRegister\xa0\x0ainstanceId\x04zone\
+        \x07appName\x06dataId\x05group\x09processId\x08registId\x08clientId\x0adataInfoId\x02ip\
+        \x04port\x09eventType\x07version\x09timestamp\x0aattributes\x08dataListo\x90N\x0cDEFAULT\
+        _ZONE\x08node-app\x1ccom.demo.NodeSvc:1.0@DEFAULT\x04SOFANS\x00$c2b50535-9087-4e87-90be-\
+        3e10fedd2cf9NNNN\x08REGISTER\xe1L\x00\x00\x01\xa2\x01\x95\x1feNVt\x00\x0ejava.util.Listn\
+        \x01O\xbbcom.alipay.sofa.registry.core.model.DataBox\x91\x04datao\x91\x0e1.1.1.1:80?a=bz";
+
+    fn base() -> BaseRegister<'static> {
+        BaseRegister {
+            zone: Some("DEFAULT_ZONE".into()),
+            app_name: Some("demo-app".into()),
+            data_id: Some("com.demo.Svc:1.0@DEFAULT".into()),
+            group: Some("DEFAULT_GROUP".into()),
+            regist_id: Some("6ed653d2-e57c-4947-a14d-f8d1319bf4d4".into()),
+            version: Some(2),
+            timestamp: Some(1_795_322_736_982),
+            ..BaseRegister::default()
+        }
+    }
+
+    fn encoded(message: &PublisherRegister<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.encode(&mut out);
+        out
+    }
+
+    fn republish() -> PublisherRegister<'static> {
+        let boxes = ["10.0.0.1:12200", "10.0.0.2:12200"].into_iter().collect();
+        PublisherRegister {
+            base: base(),
+            boxes,
+        }
+    }
+
+    fn unpublish() -> PublisherRegister<'static> {
+        let base = BaseRegister {
+            event_type: EventType::Unregister,
+            version: Some(3),
+            ..base()
+        };
+        PublisherRegister {
+            base,
+            boxes: Boxes::default(),
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        assert_eq!(PublisherRegister::decode(REPUBLISH).unwrap(), republish());
+        assert_eq!(PublisherRegister::decode(UNPUBLISH).unwrap(), unpublish());
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(encoded(&republish()), REPUBLISH);
+        assert_eq!(encoded(&unpublish()), UNPUBLISH);
+    }
+
+    #[test]
+    fn fields_are_found_by_name_in_any_order() {
+        let register = PublisherRegister::decode(NODE).unwrap();
+
+        assert_eq!(register.base.group.as_deref(), Some("SOFA"));
+        assert_eq!(register.base.timestamp, Some(1_795_322_879_845));
+        assert_eq!(register.boxes, ["1.1.1.1:80?a=b"].into_iter().collect());
+    }
+
+    #[test]
+    fn a_missing_event_type_is_no_registration() {
+        let body = b"O\xc85com.alipay.sofa.registry.core.model.PublisherRegister\x90o\x90";
+
+        let register = PublisherRegister::decode(body).unwrap();
+
+        assert_eq!(register.base.event_type, EventType::Other("null".into()));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..REPUBLISH.len() {
+            assert!(
+                PublisherRegister::decode(&REPUBLISH[..len]).is_err(),
+                "{len}"
+            );
+        }
+    }
+}

@@ -105,3 +105,68 @@ fn read_value(reader: &mut Reader<'_>) -> Result<Option<String>, MessageError> {
         .transpose()
         .map_err(|_| MessageError::NotText { field: "dataBox" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java server 5.4.2, which names the type of the list.
+    const VALUE: &[u8] =
+        b"O\xc86com.alipay.sofa.registry.core.model.ReceivedConfigData\x96\x06dataId\x05group\x0ai\
+        nstanceId\x07version\x15configuratorRegistIds\x07dataBoxo\x90\x08cfg.demo\x0dDEFAULT_GRO\
+        UP\x13DEFAULT_INSTANCE_IDL\x00\x00\x01\xa2\x01\x92\xedqVt\x00#java.util.Collections$Sing\
+        letonListn\x01S\x00$26c65512-a81e-4814-ac7b-c1e22179bd3ezO\xbbcom.alipay.sofa.registry.c\
+        ore.model.DataBox\x91\x04datao\x91\x09cfg-value";
+
+    fn encoded(value: Option<&str>) -> Vec<u8> {
+        let id = DataInfoId::new("cfg.demo", "", "");
+        let register_id = RegisterId::new("26c65512-a81e-4814-ac7b-c1e22179bd3e");
+        let mut out = Vec::new();
+        write_prefix(&mut out, &id, 1_795_322_735_985, [register_id].iter());
+        out.extend(encode_body(value));
+        out
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let typed = b"Vt\x00\x23java.util.Collections$SingletonListn\x01";
+        let at = VALUE
+            .windows(typed.len())
+            .position(|bytes| bytes == typed)
+            .unwrap();
+        let untyped = [&VALUE[..at], b"Vn\x01", &VALUE[at + typed.len()..]].concat();
+
+        assert_eq!(encoded(Some("cfg-value")), untyped);
+    }
+
+    #[test]
+    fn round_trip() {
+        let push = ReceivedConfigData::decode(VALUE).unwrap();
+
+        assert_eq!(push.value.as_deref(), Some("cfg-value"));
+        assert_eq!(push.version, Some(1_795_322_735_985));
+        assert_eq!(
+            push.configurator_regist_ids,
+            ["26c65512-a81e-4814-ac7b-c1e22179bd3e"]
+        );
+        assert_eq!(
+            ReceivedConfigData::decode(&encoded(Some("cfg-value"))).unwrap(),
+            push
+        );
+    }
+
+    #[test]
+    fn no_value_is_no_box() {
+        assert_eq!(
+            ReceivedConfigData::decode(&encoded(None)).unwrap().value,
+            None
+        );
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..VALUE.len() {
+            assert!(ReceivedConfigData::decode(&VALUE[..len]).is_err(), "{len}");
+        }
+    }
+}

@@ -175,3 +175,96 @@ pub(super) fn read_zones(
         Ok(zones)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java server 5.4.2 after a publisher changed.
+    const TWO_BOXES: &[u8] =
+        b"O\xc80com.alipay.sofa.registry.core.model.ReceivedData\x99\x06dataId\x05group\x0ainstanc\
+        eId\x07segment\x05scope\x07version\x09localZone\x13subscriberRegistIds\x04datao\x90\x18c\
+        om.demo.Svc:1.0@DEFAULT\x0dDEFAULT_GROUP\x13DEFAULT_INSTANCE_ID\x11DefaultDataCenter\x0a\
+        dataCenterL\x00\x1c\xfeJT\xad\x00\x00\x0cDEFAULT_ZONEVn\x01S\x00$1935ae4c-63bf-47d0-b359\
+        -6d4f97c00492zM\x0cDEFAULT_ZONEVn\x02O\xbbcom.alipay.sofa.registry.core.model.DataBox\
+        \x91\x04datao\x91\x0e10.0.0.1:12200o\x91\x0e10.0.0.2:12200zz";
+
+    /// Sent by the Java server 5.4.2 after the last publisher of the zone left.
+    const EMPTY_ZONE: &[u8] =
+        b"O\xc80com.alipay.sofa.registry.core.model.ReceivedData\x99\x06dataId\x05group\x0ainstanc\
+        eId\x07segment\x05scope\x07version\x09localZone\x13subscriberRegistIds\x04datao\x90\x18c\
+        om.demo.Svc:1.0@DEFAULT\x0dDEFAULT_GROUP\x13DEFAULT_INSTANCE_ID\x11DefaultDataCenter\x0a\
+        dataCenterL\x00\x1c\xfeJ^q\x00\x00\x0cDEFAULT_ZONEVn\x01S\x00$1935ae4c-63bf-47d0-b359-6d\
+        4f97c00492zM\x0cDEFAULT_ZONEVn\x00zz";
+
+    fn encoded(version: i64, zones: &[(&str, &Boxes)]) -> Vec<u8> {
+        let id = DataInfoId::new("com.demo.Svc:1.0@DEFAULT", "", "");
+        let register_id = RegisterId::new("1935ae4c-63bf-47d0-b359-6d4f97c00492");
+        let prefix = Prefix {
+            data_info_id: &id,
+            segment: "DefaultDataCenter",
+            scope: Scope::DataCenter,
+            version,
+            local_zone: "DEFAULT_ZONE",
+        };
+        let mut out = Vec::new();
+        write_prefix(&mut out, &prefix, [register_id].iter());
+        out.extend(encode_body(
+            zones
+                .iter()
+                .map(|(zone, boxes)| (*zone, std::iter::once(*boxes))),
+        ));
+        out
+    }
+
+    fn two_boxes() -> Boxes {
+        ["10.0.0.1:12200", "10.0.0.2:12200"].into_iter().collect()
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(
+            encoded(8160894549557248, &[("DEFAULT_ZONE", &two_boxes())]),
+            TWO_BOXES
+        );
+        assert_eq!(
+            encoded(
+                8_160_894_713_397_248,
+                &[("DEFAULT_ZONE", &Boxes::default())]
+            ),
+            EMPTY_ZONE
+        );
+    }
+
+    #[test]
+    fn round_trip() {
+        let push = ReceivedData::decode(TWO_BOXES).unwrap();
+
+        assert_eq!(push.data_id, "com.demo.Svc:1.0@DEFAULT");
+        assert_eq!(push.group, "DEFAULT_GROUP");
+        assert_eq!(push.instance_id, "DEFAULT_INSTANCE_ID");
+        assert_eq!(push.segment, "DefaultDataCenter");
+        assert_eq!(push.scope, "dataCenter");
+        assert_eq!(push.version, Some(8160894549557248));
+        assert_eq!(push.local_zone, "DEFAULT_ZONE");
+        assert_eq!(
+            push.subscriber_regist_ids,
+            ["1935ae4c-63bf-47d0-b359-6d4f97c00492"]
+        );
+        assert_eq!(push.data, [("DEFAULT_ZONE".to_owned(), two_boxes())]);
+    }
+
+    #[test]
+    fn nothing_published_is_an_empty_map() {
+        let push = ReceivedData::decode(&encoded(1, &[])).unwrap();
+
+        assert_eq!(push.data, []);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..TWO_BOXES.len() {
+            assert!(ReceivedData::decode(&TWO_BOXES[..len]).is_err(), "{len}");
+        }
+    }
+}

@@ -83,3 +83,78 @@ impl Class {
         .find_map(|(known, class)| (known.as_bytes() == name).then_some(class))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bolt::{Consequence, Kind, Protocol, Status};
+
+    fn error(codec: u8, class: &str, content: &[u8]) -> MessageError {
+        let frame = Frame {
+            protocol: Protocol::V1,
+            kind: Kind::Request { timeout_ms: 1_000 },
+            codec,
+            request_id: 1,
+            class: class.as_bytes(),
+            header: &[],
+            content,
+        };
+        Request::of(&frame).unwrap_err()
+    }
+
+    #[test]
+    fn an_unknown_class_is_a_server_exception_whatever_its_codec_and_content() {
+        for codec in [1, 11] {
+            let error = error(codec, "com.example.Unknown", b"");
+
+            assert_eq!(
+                error.to_string(),
+                "No user processor found for request: com.example.Unknown"
+            );
+            assert_eq!(
+                error.consequence(),
+                Consequence::Answer(Status::ServerException)
+            );
+        }
+    }
+
+    #[test]
+    fn a_known_class_in_an_unknown_codec_cannot_be_deserialized() {
+        let error = error(11, publisher_register::CLASS, b"");
+
+        assert_eq!(error, MessageError::UnknownCodec { codec: 11 });
+        assert_eq!(
+            error.consequence(),
+            Consequence::Answer(Status::ServerDeserialException)
+        );
+    }
+
+    #[test]
+    fn rubbish_cannot_be_deserialized_and_nothing_is_an_exception() {
+        let class = subscriber_register::CLASS;
+
+        let deserial = Consequence::Answer(Status::ServerDeserialException);
+        assert_eq!(error(1, class, b"\x43").consequence(), deserial);
+        assert_eq!(
+            error(1, class, b"").consequence(),
+            Consequence::Answer(Status::ServerException)
+        );
+        assert_eq!(error(1, class, b"N"), MessageError::NoBody);
+        assert_eq!(
+            error(1, class, b"O\x93a.B\x90o\x90"),
+            MessageError::WrongClass {
+                class: "a.B".into()
+            }
+        );
+    }
+
+    #[test]
+    fn a_name_with_half_a_pair_is_refused_in_the_normal_answer() {
+        let content = b"O\xc85com.alipay.sofa.registry.core.model.SyncConfigRequest\x91\x04zoneo\x90\x01\xed\xa0\x80";
+
+        let error = error(1, sync_config_request::CLASS, content);
+
+        assert_eq!(error, MessageError::NotText { field: "zone" });
+        assert_eq!(error.consequence(), Consequence::Refuse);
+    }
+}

@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 
 use super::MessageError;
-use super::fields::{read_message, read_name};
+use super::fields::read_message;
+use crate::bolt::{Frame, Head, Kind, Status};
 use crate::hessian::{Writer, definition, definition_len};
 
 /// Name of the class.
@@ -30,7 +31,7 @@ impl<'a> PushResult<'a> {
         read_message(content, CLASS, |name, reader| {
             match name {
                 b"success" => result.success = reader.boolean()?.unwrap_or(false),
-                b"message" => result.message = read_name(reader, "message")?,
+                b"message" => result.message = reader.text()?.map(|text| text.to_string_lossy()),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -45,5 +46,56 @@ impl<'a> PushResult<'a> {
         writer.object(0);
         writer.boolean(self.success);
         writer.optional_text(self.message.as_deref());
+    }
+}
+
+/// Appends the whole answer to a request that is not carried out; nothing to a one-way request.
+pub fn write_refusal(out: &mut Vec<u8>, request: &Frame<'_>, reason: &str) {
+    if matches!(request.kind, Kind::OneWay { .. }) {
+        return;
+    }
+    let result = PushResult {
+        success: false,
+        message: Some(Cow::Borrowed(reason)),
+    };
+    Head::answer(request, Status::Success, CLASS).write(out, |out| result.encode(out));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java client 5.4.2; the Node client writes the same.
+    const DELIVERED: &[u8] =
+        b"O\xbacom.alipay.sofa.registry.core.model.Result\x92\x07success\x07messageo\x90TN";
+
+    fn encoded(message: &PushResult<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.encode(&mut out);
+        out
+    }
+
+    fn delivered() -> PushResult<'static> {
+        PushResult {
+            success: true,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        assert_eq!(PushResult::decode(DELIVERED).unwrap(), delivered());
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(encoded(&delivered()), DELIVERED);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..DELIVERED.len() {
+            assert!(PushResult::decode(&DELIVERED[..len]).is_err(), "{len}");
+        }
     }
 }

@@ -43,3 +43,41 @@ pub fn write_response(
     };
     head.write(out, |out| encode(out, &message.to_string()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::bolt::{Decoded, decode};
+    use crate::hessian::Value;
+
+    #[test]
+    fn the_content_is_an_object_that_is_its_own_cause() {
+        let mut out = Vec::new();
+
+        encode(&mut out, "it failed");
+
+        let Ok(Value::Object { class, fields }) = Value::decode(&out) else {
+            panic!("no object")
+        };
+        assert_eq!(class.name(), CLASS.as_bytes());
+        assert!(matches!(&fields[0], Value::Text(text) if text.to_str().unwrap() == "it failed"));
+        assert!(matches!(fields[1], Value::Reference(0)));
+        assert!(
+            matches!(&fields[2], Value::List { type_name: Some(_), items } if items.is_empty())
+        );
+    }
+
+    #[test]
+    fn a_one_way_request_gets_no_answer() {
+        let request = b"\x01\x02\x00\x01\x01\x00\x00\x00\x09\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+        let Ok(Decoded::Frame { frame, .. }) = decode(request) else {
+            panic!("no frame")
+        };
+        let mut out = Vec::new();
+
+        write_response(&mut out, &frame, Status::ServerException, &"it failed");
+
+        assert_eq!(out, []);
+    }
+}

@@ -72,3 +72,99 @@ impl<'a> SubscriberRegister<'a> {
         write_no_attributes(&mut writer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java client 5.4.2.
+    const SUBSCRIBE: &[u8] =
+        b"O\xc86com.alipay.sofa.registry.core.model.SubscriberRegister\xa0\x05scope\x0ainstanceId\
+        \x04zone\x07appName\x06dataId\x05group\x09processId\x08registId\x08clientId\x0adataInfoI\
+        d\x02ip\x04port\x09eventType\x07version\x09timestamp\x0aattributeso\x90\x0adataCenterN\
+        \x0cDEFAULT_ZONE\x08demo-app\x18com.demo.Svc:1.0@DEFAULT\x0dDEFAULT_GROUPNS\x00$1935ae4c\
+        -63bf-47d0-b359-6d4f97c00492NNNN\x08REGISTER\xe1L\x00\x00\x01\xa2\x01\x92\xe9\x84Mz";
+
+    /// Sent by the Java client 6.6.3, which has two fields more.
+    const SUBSCRIBE_6: &[u8] =
+        b"O\xc86com.alipay.sofa.registry.core.model.SubscriberRegister\xa2\x05scope\x0eacceptEncod\
+        ing\x0bacceptMulti\x0ainstanceId\x04zone\x07appName\x06dataId\x05group\x09processId\x08r\
+        egistId\x08clientId\x0adataInfoId\x02ip\x04port\x09eventType\x07version\x09timestamp\x0a\
+        attributeso\x90\x0adataCenterNFN\x0cDEFAULT_ZONE\x08demo-app\x18com.demo.Svc:1.0@DEFAULT\
+        \x0dDEFAULT_GROUPNS\x00$13e6e780-b42d-416d-be97-9cf5316a0eb6NNNN\x08REGISTER\xe1L\x00\
+        \x00\x01\xa2\x01\x94v/Mz";
+
+    fn base() -> BaseRegister<'static> {
+        BaseRegister {
+            zone: Some("DEFAULT_ZONE".into()),
+            app_name: Some("demo-app".into()),
+            data_id: Some("com.demo.Svc:1.0@DEFAULT".into()),
+            group: Some("DEFAULT_GROUP".into()),
+            regist_id: Some("1935ae4c-63bf-47d0-b359-6d4f97c00492".into()),
+            version: Some(1),
+            timestamp: Some(1_795_322_734_980),
+            ..BaseRegister::default()
+        }
+    }
+
+    fn encoded(message: &SubscriberRegister<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.encode(&mut out);
+        out
+    }
+
+    fn subscribe() -> SubscriberRegister<'static> {
+        SubscriberRegister {
+            base: base(),
+            scope: Scope::DataCenter,
+            accept_encoding: None,
+            accept_multi: false,
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        let multi = SubscriberRegister {
+            scope: Scope::Global,
+            accept_encoding: Some("gzip,zstd".into()),
+            accept_multi: true,
+            ..subscribe()
+        };
+
+        assert_eq!(SubscriberRegister::decode(SUBSCRIBE).unwrap(), subscribe());
+        assert_eq!(SubscriberRegister::decode(&encoded(&multi)).unwrap(), multi);
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(encoded(&subscribe()), SUBSCRIBE);
+    }
+
+    #[test]
+    fn a_client_of_6_is_understood() {
+        let register = SubscriberRegister::decode(SUBSCRIBE_6).unwrap();
+
+        assert_eq!(
+            (
+                register.scope,
+                register.accept_encoding,
+                register.accept_multi
+            ),
+            (Scope::DataCenter, None, false)
+        );
+        assert_eq!(
+            register.base.regist_id.as_deref(),
+            Some("13e6e780-b42d-416d-be97-9cf5316a0eb6")
+        );
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..SUBSCRIBE_6.len() {
+            assert!(
+                SubscriberRegister::decode(&SUBSCRIBE_6[..len]).is_err(),
+                "{len}"
+            );
+        }
+    }
+}

@@ -47,3 +47,43 @@ impl<'a> SyncConfigRequest<'a> {
         writer.optional_text(self.zone.as_deref());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java client 5.4.2.
+    const ASK: &[u8] =
+        b"O\xc85com.alipay.sofa.registry.core.model.SyncConfigRequest\x92\x0adataCenter\x04zoneo\
+        \x90\x11DefaultDataCenter\x0cDEFAULT_ZONE";
+
+    fn encoded(message: &SyncConfigRequest<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.encode(&mut out);
+        out
+    }
+
+    fn ask() -> SyncConfigRequest<'static> {
+        SyncConfigRequest {
+            data_center: Some("DefaultDataCenter".into()),
+            zone: Some("DEFAULT_ZONE".into()),
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        assert_eq!(SyncConfigRequest::decode(ASK).unwrap(), ask());
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(encoded(&ask()), ASK);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..ASK.len() {
+            assert!(SyncConfigRequest::decode(&ASK[..len]).is_err(), "{len}");
+        }
+    }
+}

@@ -83,3 +83,45 @@ fn write<'a>(
     segments.for_each(|segment| writer.text(segment));
     writer.end();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sent by the Java server 5.4.2.
+    const ANSWER: &[u8] =
+        b"O\xc86com.alipay.sofa.registry.core.model.SyncConfigResponse\x94\x0dretryInterval\x07suc\
+        cess\x07message\x11availableSegmentso\x90\x90TNVn\x01\x11DefaultDataCenterz";
+
+    fn answer() -> SyncConfigResponse {
+        SyncConfigResponse {
+            retry_interval_ms: 0,
+            success: true,
+            message: None,
+            available_segments: vec!["DefaultDataCenter".into()],
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        assert_eq!(SyncConfigResponse::decode(ANSWER).unwrap(), answer());
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let (mut encoded, mut written) = (Vec::new(), Vec::new());
+
+        answer().encode(&mut encoded);
+        write_success(&mut written, "DefaultDataCenter");
+
+        assert_eq!(encoded, ANSWER);
+        assert_eq!(written, ANSWER);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for len in 0..ANSWER.len() {
+            assert!(SyncConfigResponse::decode(&ANSWER[..len]).is_err(), "{len}");
+        }
+    }
+}

@@ -60,6 +60,20 @@ impl Session {
         }
     }
 
+    /// How many connections an order is about.
+    pub fn touches(&self, order: &Order) -> u64 {
+        let peers = self.connections.iter().map(|connection| connection.peer);
+        let touched = match order {
+            Order::ConnectionsOff(meant) | Order::ConnectionsOpen(meant) => {
+                peers.filter(|peer| meant.contains(peer)).count()
+            }
+            Order::ClientsOff(ips) | Order::ClientsOpen(ips) => peers
+                .filter(|peer| ips.contains(&peer.ip().to_canonical()))
+                .count(),
+        };
+        touched as u64
+    }
+
     /// Clients named by address and port stay connected; what they registered is gone until they register anew.
     pub(super) fn take_off(&mut self, now: Now, peers: &[SocketAddr], out: &mut Vec<Effect>) {
         self.drop_where(now, |peer| peers.contains(&peer), Sides::BOTH, out);

@@ -16,7 +16,7 @@ use crate::bolt::{Head, Protocol, Shared};
 use crate::limits;
 use crate::machine::{Instant, Now};
 use crate::message::{received_config_data, received_data};
-use crate::names::{ConnectId, DEFAULT_DATA_CENTER, DataInfoId, Name, RegisterId, Scope};
+use crate::names::{ConnectId, DataInfoId, Name, RegisterId, Scope};
 use crate::stats::Stats;
 use crate::tables::{Seed, Table};
 use crate::version::DatumVersion;
@@ -190,10 +190,12 @@ pub(super) struct Pushes {
     alarms: BinaryHeap<Reverse<(Instant, Alarm)>>,
     stopped: bool,
     highest: DatumVersion,
+    /// The data center that pushes name.
+    segment: Name,
 }
 
 impl Pushes {
-    pub(super) fn new(seed: Seed) -> Self {
+    pub(super) fn new(seed: Seed, segment: Name) -> Self {
         Self {
             topics: Slab::new(),
             by_key: seed.table(),
@@ -205,6 +207,7 @@ impl Pushes {
             alarms: BinaryHeap::new(),
             stopped: false,
             highest: DatumVersion::NOTHING_KNOWN,
+            segment,
         }
     }
 
@@ -597,7 +600,7 @@ impl Pushes {
             Slice::All | Slice::Zone(_) | Slice::Nothing => {
                 let prefix = received_data::Prefix {
                     data_info_id: id,
-                    segment: DEFAULT_DATA_CENTER,
+                    segment: &self.segment,
                     scope: group.scope,
                     version: push.version.wire(),
                     local_zone: &group.zone,
@@ -776,6 +779,9 @@ impl Pushes {
             connect_id: connection.connect_id,
             request_id,
         });
+        if !is_change && group.due(version).is_some() {
+            self.enqueue(index);
+        }
     }
 
     /// A push is over: acknowledged at a version, or taken back.
@@ -908,10 +914,17 @@ impl Group {
 
     fn carry(&mut self, request_id: u32, is_change: bool) {
         self.change_in_flight |= is_change;
-        for subscriber in &mut self.subscribers {
-            if is_change || subscriber.is_fresh() {
+        if is_change {
+            for subscriber in &mut self.subscribers {
                 subscriber.carried_by = Some(request_id);
             }
+        } else if let Some(fresh) = self
+            .subscribers
+            .iter_mut()
+            .find(|subscriber| subscriber.is_fresh())
+        {
+            // Each gets a first push of its own, as from the original.
+            fresh.carried_by = Some(request_id);
         }
     }
 

@@ -137,7 +137,7 @@ impl Session {
             .services()
             .chain(self.interests.services())
             .collect();
-        page(ids.into_iter(), after, |id| std::iter::once(id)).map(|id| DataInfoIdRow {
+        page(ids.into_iter(), after, std::iter::once).map(|id| DataInfoIdRow {
             data_info_id: id.clone(),
             publishers: self.registrations.of_service(id).count() as u64,
         })
@@ -200,13 +200,13 @@ impl Session {
             received_bytes,
             sent_bytes,
         } = traffic(connection.connect_id);
-        let core = connection.connect_id.core.0.to_string();
         ConnectionRow {
             address: connection.peer,
             protocol: Name::from(protocol),
             client_version: None,
             app: connection.app.clone().filter(|app| !app.is_empty()),
-            labels: vec![(Name::from("core"), Name::from(core))],
+            labels: Vec::new(),
+            core: connection.connect_id.core,
             received_bytes,
             sent_bytes,
             opened_ms: connection.opened_ms,

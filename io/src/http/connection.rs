@@ -22,7 +22,7 @@ use rollcall_core::limits;
 
 use super::body::Body;
 use super::wire::{Phase, Progress, Wire, shut_down};
-use super::{HttpLimits, Place, Request, Response};
+use super::{HttpLimits, Place, Request, Response, Stop};
 
 /// Serves one accepted connection until it ends.
 pub(super) async fn serve<A>(stream: TcpStream, place: Place, answer: Rc<A>)
@@ -43,7 +43,7 @@ where
     };
     let end = converse(&wire, &place, ends, answer).await;
     match end {
-        End::Over => linger(&wire).await,
+        End::Over => linger(&wire, &place).await,
         End::Cut(reason) => tracing::debug!(%peer, reason, "HTTP connection cut"),
     }
     shut_down(&wire.stream.borrow(), Shutdown::Both);
@@ -80,15 +80,19 @@ where
     let mut told_to_stop = false;
     poll_fn(|context| {
         place.remember(context.waker());
-        if shared.stopping.get() && !told_to_stop {
+        if shared.is_stopping() && !told_to_stop {
             told_to_stop = true;
             connection.as_mut().graceful_shutdown();
         }
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(End::Over);
         }
-        if shared.stopping.get() && wire.progress.phase.get() == Phase::Opened {
-            return Poll::Ready(End::Cut("stopping"));
+        match shared.stop.get() {
+            Stop::AtOnce => return Poll::Ready(End::Cut("stopping")),
+            Stop::Orderly if wire.progress.phase.get() == Phase::Opened => {
+                return Poll::Ready(End::Cut("stopping"));
+            }
+            _ => (),
         }
         watch.poll(context, &wire.progress).map(End::Cut)
     })
@@ -174,7 +178,8 @@ where
 /// The whole body, or the answer that says why not.
 async fn receive(body: Incoming, limit: usize) -> Result<Bytes, Response> {
     let too_long = || {
-        let text = format!("{{\"error\":\"the body is longer than {limit} bytes\"}}");
+        let text =
+            format!("{{\"success\":false,\"message\":\"the body is longer than {limit} bytes\"}}");
         refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
     if body.size_hint().lower() > limit as u64 {
@@ -185,7 +190,7 @@ async fn receive(body: Incoming, limit: usize) -> Result<Bytes, Response> {
         Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
         Err(_) => Err(refusal(
             StatusCode::BAD_REQUEST,
-            "{\"error\":\"the body is incomplete\"}".into(),
+            "{\"success\":false,\"message\":\"the body is incomplete\"}".into(),
         )),
     }
 }
@@ -204,14 +209,16 @@ const LINGER: Duration = Duration::from_millis(500);
 const LINGER_READS: usize = 64;
 
 /// Reads a little of what the peer still sends after our last byte: closing over unread bytes would be a reset, and a reset
-/// takes an answer away that the peer has not read yet.
-async fn linger(wire: &Wire) {
+/// takes an answer away that the peer has not read yet. A server that stops does not wait for peers to hang up.
+async fn linger(wire: &Wire, place: &Place) {
     shut_down(&wire.stream.borrow(), Shutdown::Write);
     let mut timer = Timer::new(LINGER);
     let mut scratch = [0; 4 << 10];
     for _ in 0..LINGER_READS {
         let read = poll_fn(|context| {
-            if Pin::new(&mut timer).poll(context).is_ready() {
+            place.remember(context.waker());
+            let is_over = place.shared.is_stopping();
+            if is_over || Pin::new(&mut timer).poll(context).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             Pin::new(&mut *wire.stream.borrow_mut()).poll_read(context, &mut scratch)

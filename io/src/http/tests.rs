@@ -33,7 +33,7 @@ impl Server {
                 while stop.try_recv() == Err(mpsc::TryRecvError::Empty) {
                     sleep(Duration::from_millis(2)).await;
                 }
-                server.stop(Duration::from_secs(5)).await
+                server.stop(Duration::from_millis(500)).await
             })
         });
         Self {
@@ -89,6 +89,7 @@ async fn echo(request: Request) -> Response {
         })
         .await
         .expect("the first piece"),
+        "/never" => std::future::pending().await,
         "/refused" => match Body::produced(async |_| Err(Interrupted("nobody there".into()))).await
         {
             Ok(_) => Body::whole("unexpected"),
@@ -208,7 +209,9 @@ fn an_oversize_body_is_answered_413_and_the_answer_arrives() {
     for text in answers {
         assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
         assert!(
-            text.ends_with("{\"error\":\"the body is longer than 1000 bytes\"}"),
+            text.ends_with(
+                "{\"success\":false,\"message\":\"the body is longer than 1000 bytes\"}"
+            ),
             "{text}"
         );
     }
@@ -255,7 +258,9 @@ fn one_connection_too_many_is_told_so() {
     let refused = read_all(&mut server.connect());
 
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert!(refused.ends_with("{\"error\":\"too many HTTP connections, retry\"}\n"));
+    assert!(
+        refused.ends_with("{\"success\":false,\"message\":\"too many HTTP connections, retry\"}")
+    );
 }
 
 #[test]
@@ -285,4 +290,20 @@ fn a_port_in_use_is_an_error() {
     let refused = HttpListener::bind(address).expect_err("the port is taken");
 
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn a_stop_cuts_what_is_not_answered_in_time() {
+    let server = Server::start(HttpLimits::default());
+    let mut waiting = server.connect();
+    waiting
+        .write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n")
+        .expect("room");
+    // The second connection is accepted after the first, so the first is being served.
+    server.exchange(b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+
+    let cut = server.stop();
+
+    assert_eq!(cut, 1);
+    assert_eq!(read_all(&mut waiting), "");
 }

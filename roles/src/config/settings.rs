@@ -76,7 +76,7 @@ impl Settings {
         }
     }
 
-    /// Adds the variables that begin with [`ENVIRONMENT_PREFIX`].
+    /// Adds the variables that begin with `ROLLCALL__`.
     pub fn add_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         for (variable, value) in variables {
             let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else {

@@ -1,0 +1,141 @@
+//! The end of a connection: who decided it, what is still written, and when its slot is free.
+//!
+//! ```text
+//! Open ─ end ─► Flushing ─► Lingering ─► Releasing ─► slot free
+//!   └─── cut ──────────────────────────────┘
+//! ```
+//! Its owner is told once, when nothing more is written; a peer's end is told at once.
+
+use std::net::Shutdown;
+use std::time::Duration;
+
+use super::{Deadline, EndedBy, Framing, Key, Net, Phase, Reason, Service};
+
+impl<F: Framing> Net<F> {
+    /// Decides the end of an open connection; what is queued is written first if `ended_by` allows it.
+    pub(super) fn end(&mut self, key: Key, ended_by: EndedBy) {
+        if !ended_by.flushes() {
+            return self.cut(key, ended_by);
+        }
+        let Some(connection) = self
+            .slots
+            .find(key)
+            .filter(|connection| connection.phase == Phase::Open)
+        else {
+            return;
+        };
+        let untold = if ended_by == EndedBy::Peer {
+            self.ended.push_back((key, ended_by));
+            None
+        } else {
+            Some(ended_by)
+        };
+        connection.stops.paused = false;
+        connection.stops.no_room = false;
+        connection.phase = Phase::Flushing(untold);
+        if !connection.owes() {
+            return self.shut(key, untold);
+        }
+        connection.close_by = self.now + self.settings.close_flush_max;
+        if !std::mem::replace(&mut connection.is_dirty, true) {
+            self.dirty.push(key);
+        }
+        self.schedule(key, Deadline::Close);
+        self.update_reading(key);
+    }
+
+    /// Everything is written: tells the peer so, and waits for its end, as closing with unread bytes would reset what we wrote.
+    pub(super) fn shut(&mut self, key: Key, untold: Option<EndedBy>) {
+        self.ended.extend(untold.map(|ended_by| (key, ended_by)));
+        let Some(connection) = self.slots.find(key) else {
+            return;
+        };
+        if connection.peer_ended {
+            return self.release(key);
+        }
+        connection.phase = Phase::Lingering;
+        connection.close_by = self.now + self.settings.linger_max;
+        self.transport.shutdown(key, Shutdown::Write);
+        self.schedule(key, Deadline::Close);
+        self.update_reading(key);
+    }
+
+    /// Ends a connection in any state, without writing what is queued.
+    pub(super) fn cut(&mut self, key: Key, ended_by: EndedBy) {
+        let Some(connection) = self.slots.find(key) else {
+            return;
+        };
+        match connection.phase {
+            Phase::Open => self.ended.push_back((key, ended_by)),
+            Phase::Flushing(Some(untold)) => self.ended.push_back((key, untold)),
+            Phase::Flushing(None) | Phase::Lingering => {}
+            Phase::Releasing => return,
+        }
+        if matches!(ended_by, EndedBy::Us(_)) {
+            self.transport.reset_on_close(key);
+        }
+        self.release(key);
+    }
+
+    pub(super) fn release(&mut self, key: Key) {
+        let Some(connection) = self.slots.find(key) else {
+            return;
+        };
+        connection.phase = Phase::Releasing;
+        self.partial_bytes -= connection.partial.capacity();
+        self.pool
+            .keep_partial(std::mem::take(&mut connection.partial));
+        if let Some(out) = connection.out.take() {
+            self.pool.keep_outgoing(out);
+        }
+        self.transport.release(key);
+    }
+
+    pub(super) fn tell_ends<S: Service<F>>(&mut self, service: &mut S) -> bool {
+        let told = !self.ended.is_empty();
+        while let Some((key, ended_by)) = self.ended.pop_front() {
+            service.closed(self.id(key), ended_by);
+        }
+        told
+    }
+
+    /// Looks at everything whose time has come.
+    pub(super) fn meet_deadlines(&mut self) -> bool {
+        let mut acted = self.retry_accepting(false);
+        while let Some((key, deadline)) = self.slots.next_due(self.now) {
+            let Some(key) = key else { continue };
+            let due = self
+                .slots
+                .find(key)
+                .and_then(|connection| connection.due(deadline, &self.settings));
+            match due {
+                Some(due) if due <= self.now => {
+                    acted = true;
+                    self.miss(key, deadline);
+                }
+                Some(_) => self.schedule(key, deadline),
+                None => {}
+            }
+        }
+        acted
+    }
+
+    fn miss(&mut self, key: Key, deadline: Deadline) {
+        let ended_by = match deadline {
+            Deadline::Idle => EndedBy::Silent,
+            Deadline::Frame => EndedBy::Us(Reason::FrameDeadline),
+            Deadline::Write | Deadline::Close => EndedBy::Us(Reason::Stalled),
+        };
+        self.cut(key, ended_by);
+    }
+
+    pub(super) fn timeout(&self, deadline: Deadline) -> Duration {
+        match deadline {
+            Deadline::Idle => self.settings.idle_close,
+            Deadline::Frame => self.settings.frame_deadline,
+            Deadline::Write => self.settings.write_stall_max,
+            // The shorter of the two: a slot's entry must not be later than a later user needs.
+            Deadline::Close => self.settings.close_flush_max.min(self.settings.linger_max),
+        }
+    }
+}

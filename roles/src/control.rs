@@ -1,0 +1,339 @@
+//! The control executor: asks the cores on behalf of HTTP, puts operators' commands in order, and ends the node.
+//!
+//! It owns nothing of the registry but the operators' data, of which every core holds a copy: a command is checked and applied
+//! here and goes to all cores on lanes that keep their order, so that all copies take the same commands in the same sequence.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use rollcall_core::data::Summary;
+use rollcall_core::machine::Instant;
+use rollcall_core::meta::{Applied, MetaCommand, MetaState};
+use rollcall_core::names::CoreId;
+use rollcall_core::query::{Answer, Order, Query};
+use rollcall_io::clock::Clock;
+use rollcall_io::executor::{Bell, rt};
+use rollcall_io::mesh::{Mesh, Place};
+use rollcall_io::signal::{Signals, Stop};
+
+use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
+use crate::lanes::{Message, Ticket, ToControl, ToCore};
+use crate::remembered::Remembered;
+use crate::systemd;
+
+/// Shortest pause between two writes of what must be known after a restart ...
+const WRITE_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// ... which is at least so many times as long as a write takes.
+const WRITE_PAUSE_FACTOR: u32 = 10;
+/// A core that does not answer for so long is reported as silent.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A drain that is not over so long after its time is ended.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The control executor's side of a node.
+pub(crate) struct Control {
+    mesh: RefCell<Mesh<Message>>,
+    meta: RefCell<MetaState>,
+    waiting: RefCell<BTreeMap<Ticket, Waiting>>,
+    next_ticket: Cell<u64>,
+    facts: Facts,
+    phase: Cell<Phase>,
+    drain: Duration,
+    memory: Option<Remembered>,
+    /// Something changed since the memory was asked for last.
+    is_outdated: Cell<bool>,
+    is_writing: Cell<bool>,
+}
+
+/// Somebody who waits for a core.
+struct Waiting {
+    since: Instant,
+    answer: oneshot::Sender<ToControl>,
+}
+
+impl Control {
+    /// A node of these facts that hands its clients over within `drain`.
+    pub(crate) fn new(
+        mesh: Mesh<Message>,
+        facts: Facts,
+        drain: Duration,
+        memory: Option<Remembered>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            mesh: RefCell::new(mesh),
+            meta: RefCell::default(),
+            waiting: RefCell::default(),
+            next_ticket: Cell::new(0),
+            phase: Cell::new(facts.phase),
+            facts,
+            drain,
+            memory,
+            is_outdated: Cell::new(false),
+            is_writing: Cell::new(false),
+        })
+    }
+
+    /// Carries messages until a signal has ended the node.
+    pub(crate) async fn run(self: &Rc<Self>, bell: &mut Bell, signals: &mut Signals) {
+        self.phase.set(Phase::Serving);
+        let mut ends_at = None;
+        let mut drained = 0;
+        let mut last_summaries = Vec::new();
+        loop {
+            drained += self.receive();
+            self.give_up_on_silent_cores();
+            match signals.take() {
+                Some(Stop::Orderly) => {
+                    // Asked before the drain is told: what clients lose by it is not to be forgotten.
+                    last_summaries = self.send_all(ToCore::Remember);
+                    ends_at = Some(self.begin_drain());
+                }
+                Some(Stop::Immediate) => break,
+                None => {}
+            }
+            let now = Clock::monotonic();
+            if drained == self.cores() || ends_at.is_some_and(|at| at <= now) {
+                break;
+            }
+            self.mesh.borrow_mut().flush();
+            // The bell rings ten times a second at least, which is often enough for the deadlines here.
+            bell.wait(|| self.mesh.borrow().is_quiet()).await;
+        }
+        self.write_last(last_summaries).await;
+        tracing::info!("stopping");
+        self.tell_all(|| ToCore::Stop);
+    }
+
+    /// Has what must be known after a restart gathered and written, beside everything else: the first change at once,
+    /// what follows as often as the writing itself takes little of the time.
+    fn remember(self: &Rc<Self>) {
+        self.is_outdated.set(true);
+        if self.memory.is_none() || self.is_writing.replace(true) {
+            return;
+        }
+        let control = Rc::clone(self);
+        rt::spawn(async move {
+            while control.is_outdated.replace(false) && control.phase.get() == Phase::Serving {
+                let began = Clock::monotonic();
+                control.write_memory().await;
+                let took = Clock::monotonic().since(began);
+                rt::sleep((took * WRITE_PAUSE_FACTOR).max(WRITE_PAUSE_MIN)).await;
+            }
+            control.is_writing.set(false);
+        });
+    }
+
+    async fn write_memory(&self) {
+        let Some(memory) = self.memory.clone() else {
+            return;
+        };
+        let Some(summary) = join(self.send_all(ToCore::Remember)).await else {
+            return;
+        };
+        match rt::spawn_blocking(move || memory.save(&summary)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what a restart needs could not be written"),
+            Err(_) => tracing::warn!("what a restart needs could not be written"),
+        }
+    }
+
+    async fn write_last(&self, summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) {
+        if let Some(memory) = &self.memory
+            && !summaries.is_empty()
+            && let Some(summary) = join(summaries).await
+            && let Err(error) = memory.save_for_good(&summary)
+        {
+            tracing::warn!(%error, "what a restart needs could not be written");
+        }
+    }
+
+    fn begin_drain(&self) -> Instant {
+        tracing::info!(over_ms = self.drain.as_millis(), "draining");
+        systemd::stopping();
+        self.phase.set(Phase::Draining);
+        let drain = self.drain;
+        self.tell_all(|| ToCore::Drain(drain));
+        Clock::monotonic() + drain + DRAIN_PATIENCE
+    }
+
+    /// Hands answers to those who wait; says how many cores have no client left.
+    fn receive(self: &Rc<Self>) -> usize {
+        let mut drained = 0;
+        let mut is_changed = false;
+        self.mesh
+            .borrow_mut()
+            .receive(|from, message| match message {
+                Message::ToControl(ToControl::Drained) => drained += 1,
+                Message::ToControl(ToControl::Changed) => is_changed = true,
+                Message::ToControl(answer) => {
+                    let (ToControl::Answered(ticket, _)
+                    | ToControl::Done(ticket, _)
+                    | ToControl::Remembered(ticket, _)) = answer
+                    else {
+                        return;
+                    };
+                    if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
+                        // Who asked may have gone meanwhile; then nobody needs the answer.
+                        let _ = waiting.answer.send(answer);
+                    }
+                }
+                other => unreachable!("{from:?} never says {other:?} to the control executor"),
+            });
+        if is_changed {
+            self.remember();
+        }
+        drained
+    }
+
+    fn give_up_on_silent_cores(&self) {
+        let now = Clock::monotonic();
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(oldest) = waiting.first_entry()
+            && now.since(oldest.get().since) > PATIENCE
+        {
+            oldest.remove();
+        }
+    }
+
+    fn cores(&self) -> usize {
+        self.mesh.borrow().cores()
+    }
+
+    fn tell_all(&self, mut order: impl FnMut() -> ToCore) {
+        let mut mesh = self.mesh.borrow_mut();
+        for core in 0..self.facts.cores {
+            mesh.send(Place::Core(CoreId(core)), Message::ToCore(order()));
+        }
+        mesh.flush();
+    }
+
+    /// Sends a question that carries its ticket; the answer comes through the returned end.
+    fn send(
+        &self,
+        core: CoreId,
+        question: impl FnOnce(Ticket) -> ToCore,
+    ) -> oneshot::Receiver<ToControl> {
+        let ticket = Ticket(self.next_ticket.replace(self.next_ticket.get() + 1));
+        let (answer, receiver) = oneshot::channel();
+        let since = Clock::monotonic();
+        self.waiting
+            .borrow_mut()
+            .insert(ticket, Waiting { since, answer });
+        let mut mesh = self.mesh.borrow_mut();
+        mesh.send(Place::Core(core), Message::ToCore(question(ticket)));
+        mesh.flush();
+        receiver
+    }
+
+    fn send_all(
+        &self,
+        question: impl Fn(Ticket) -> ToCore,
+    ) -> Vec<(CoreId, oneshot::Receiver<ToControl>)> {
+        let cores = (0..self.facts.cores).map(CoreId);
+        cores
+            .map(|core| (core, self.send(core, &question)))
+            .collect()
+    }
+}
+
+/// What all cores together must know after a restart; nothing if one did not say.
+async fn join(summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) -> Option<Summary> {
+    let mut all = Summary::default();
+    for (_, summary) in summaries {
+        let Ok(ToControl::Remembered(_, summary)) = summary.await else {
+            return None;
+        };
+        all.highest = all.highest.max(summary.highest);
+        all.services.extend(summary.services);
+    }
+    Some(all)
+}
+
+/// The number of connections that all cores have touched.
+async fn sum(answers: Vec<(CoreId, oneshot::Receiver<ToControl>)>) -> Result<u64, Unanswered> {
+    let mut sum = 0;
+    for (core, answer) in answers {
+        match answer.await {
+            Ok(ToControl::Done(_, touched)) => sum += touched,
+            Ok(_) | Err(oneshot::Canceled) => return Err(silent(core)),
+        }
+    }
+    Ok(sum)
+}
+
+fn silent(core: CoreId) -> Unanswered {
+    Unanswered {
+        core: Some(core),
+        why: format!("nothing came within {} s", PATIENCE.as_secs()),
+    }
+}
+
+impl admin::Node for Control {
+    fn facts(&self) -> Facts {
+        Facts {
+            phase: self.phase.get(),
+            ..self.facts.clone()
+        }
+    }
+
+    fn wall_ms(&self) -> u64 {
+        Clock::now().wall_ms
+    }
+
+    fn meta(&self) -> Ref<'_, MetaState> {
+        self.meta.borrow()
+    }
+
+    fn ask(&self, core: CoreId, query: Query) -> Pending<Result<Answer, Unanswered>> {
+        let answer = self.send(core, |ticket| ToCore::Ask(ticket, query));
+        Box::pin(async move {
+            match answer.await {
+                Ok(ToControl::Answered(_, answer)) => Ok(answer),
+                Ok(_) | Err(oneshot::Canceled) => Err(silent(core)),
+            }
+        })
+    }
+
+    fn order(&self, order: Order) -> Pending<Result<u64, Unanswered>> {
+        let answers = self.send_all(|ticket| ToCore::Order(ticket, order.clone()));
+        Box::pin(sum(answers))
+    }
+
+    fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>> {
+        let applied = match self.meta.borrow_mut().apply(command.clone()) {
+            Ok(applied) => applied,
+            Err(refusal) => return Box::pin(async { Err(NotProposed::Refused(refusal)) }),
+        };
+        let answers = self.send_all(|ticket| ToCore::Apply(ticket, command.clone()));
+        Box::pin(async move {
+            sum(answers).await.map_err(NotProposed::Unanswered)?;
+            Ok(applied)
+        })
+    }
+}
+
+/// What a node is, before it serves.
+pub(crate) fn facts(config: &crate::config::Config, cores: u16, bolt: SocketAddr) -> Facts {
+    Facts {
+        cores,
+        phase: Phase::Starting,
+        roles: admin::Roles::ALL,
+        data_center: config.node.data_center.clone(),
+        zone: config.node.zone.clone(),
+        bolt,
+        advertise: config
+            .node
+            .advertise
+            .as_ref()
+            .map(|advertise| admin::Advertise {
+                host: advertise.host().to_owned(),
+                port: advertise.port(),
+            }),
+        started_ms: Clock::now().wall_ms,
+        others: Vec::new(),
+    }
+}

@@ -1,0 +1,406 @@
+//! The one loop of a data core: bytes in, machines, effects out, and sleep when there is nothing to do.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_core::data::{self, Data, Summary};
+use rollcall_core::limits;
+use rollcall_core::machine::{Instant, Machine, Now};
+use rollcall_core::names::{ConnectId, CoreId, Interner, Member, Name};
+use rollcall_core::query::{Answer, Query};
+use rollcall_core::session::questions::Traffic;
+use rollcall_core::session::{self, Place as SessionPlace, Session};
+use rollcall_core::stats::Stats;
+use rollcall_core::tables::Seed;
+use rollcall_core::version::DatumVersion;
+use rollcall_io::clock::Clock;
+use rollcall_io::executor::Bell;
+use rollcall_io::mesh::{Mesh, Place};
+use rollcall_io::net::{EndedBy, Net, Reason};
+
+use crate::framing::Bolt;
+use crate::lanes::{Message, Ticket, ToControl, ToCore};
+
+/// How often Session and Data may pass messages to and fro in one turn before the sockets have theirs.
+const ROUNDS_PER_TURN: usize = 3;
+
+/// One data core at work.
+pub(crate) struct Driver {
+    core: CoreId,
+    net: Net<Bolt>,
+    mesh: Mesh<Message>,
+    roles: Roles,
+    handover: Option<Handover>,
+    congested: Vec<bool>,
+    /// The version up to which the control executor was told, or has asked, what must be remembered.
+    told: DatumVersion,
+    /// It was told, and will ask.
+    is_asked_later: bool,
+    stopped: bool,
+}
+
+/// The machines of a core, and what they want done.
+pub(crate) struct Roles {
+    me: Member,
+    pub(crate) now: Now,
+    pub(crate) session: Session,
+    data: Data,
+    pub(crate) names: Interner,
+    pub(crate) stats: Stats,
+    /// Of registrations that name none.
+    pub(crate) zone: Name,
+    pub(crate) cancel_from: Arc<[IpAddr]>,
+    wanted: Vec<session::Effect>,
+    /// What `settle` has looked at and left for the sockets and lanes.
+    outward: Vec<session::Effect>,
+    said: Vec<data::Effect>,
+    looked_at: Vec<session::Effect>,
+}
+
+/// What the cores of a node are set up with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) rules: session::Rules,
+    /// What the node remembers of its former life.
+    pub(crate) before: Arc<Summary>,
+    /// The node's zone.
+    pub(crate) zone: Name,
+    /// Addresses that may take clients off, beside loopback.
+    pub(crate) cancel_from: Arc<[IpAddr]>,
+}
+
+/// The clients of a stopping node, on their way to others, spread over time.
+struct Handover {
+    started: Instant,
+    over: Duration,
+    clients: Vec<ConnectId>,
+    total: usize,
+    told: bool,
+}
+
+impl Roles {
+    /// The machines of one core.
+    pub(crate) fn new(place: SessionPlace, seed: Seed, setup: &Setup) -> Self {
+        let Setup {
+            rules,
+            before,
+            zone,
+            cancel_from,
+        } = setup;
+        let now = Clock::now();
+        let own = before.services.iter().copied();
+        let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == place.me);
+        let mut data = Data::new(seed, before.highest);
+        data.expect(now.monotonic + limits::RETURN_MAX, own, seed);
+        Self {
+            me: place.me,
+            now,
+            session: Session::with_rules(place, seed, rules.clone()),
+            data,
+            names: Interner::new(seed),
+            stats: Stats::default(),
+            zone: Name::clone(zone),
+            cancel_from: Arc::clone(cancel_from),
+            wanted: Vec::new(),
+            outward: Vec::new(),
+            said: Vec::new(),
+            looked_at: Vec::new(),
+        }
+    }
+
+    pub(crate) fn session_event(&mut self, event: session::Event) {
+        self.session.handle(self.now, event, &mut self.wanted);
+    }
+
+    /// Lets Session and Data of this core talk until they have nothing more to say to each other.
+    fn settle(&mut self) {
+        while !self.wanted.is_empty() {
+            std::mem::swap(&mut self.wanted, &mut self.looked_at);
+            for effect in self.looked_at.drain(..) {
+                match effect {
+                    session::Effect::ToData { owner, message } if owner == self.me => {
+                        let session = self.me;
+                        let event = data::Event::FromSession { session, message };
+                        self.data.handle(self.now, event, &mut self.said);
+                    }
+                    other => self.outward.push(other),
+                }
+            }
+            self.hear_data();
+        }
+    }
+
+    fn hear_data(&mut self) {
+        for data::Effect::ToSession { message, .. } in self.said.drain(..) {
+            let event = session::Event::FromData(message);
+            self.session.handle(self.now, event, &mut self.wanted);
+        }
+    }
+
+    /// What was merged while events were handled, then timers.
+    fn handle_timeouts(&mut self) {
+        self.data.handle_timeout(self.now, &mut self.said);
+        self.hear_data();
+        self.settle();
+        self.session.handle_timeout(self.now, &mut self.wanted);
+        self.settle();
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        [self.session.next_timeout(), self.data.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn is_due(&self) -> bool {
+        self.next_timeout()
+            .is_some_and(|at| at <= self.now.monotonic)
+    }
+}
+
+impl Driver {
+    /// A core that serves the connections of `net` and talks with the others through `mesh`.
+    pub(crate) fn new(core: CoreId, net: Net<Bolt>, mesh: Mesh<Message>, roles: Roles) -> Self {
+        Self {
+            core,
+            net,
+            congested: vec![false; mesh.cores()],
+            told: roles.data.highest(),
+            mesh,
+            roles,
+            handover: None,
+            is_asked_later: false,
+            stopped: false,
+        }
+    }
+
+    /// Works until the control executor says stop.
+    pub(crate) async fn run(mut self, mut bell: Bell) {
+        while !self.stopped {
+            let worked = self.turn();
+            if worked {
+                bell.pass(self.roles.now.monotonic).await;
+            } else {
+                let deadline = self.next_timeout();
+                let Self {
+                    net, mesh, roles, ..
+                } = &mut self;
+                bell.wait(|| mesh.is_quiet() && net.prepare_sleep(roles.now, deadline))
+                    .await;
+            }
+        }
+    }
+
+    /// Takes up what happened, has it handled, and sends what came of it. False if nothing was to do.
+    fn turn(&mut self) -> bool {
+        self.roles.now = Clock::now();
+        self.roles.stats.turns += 1;
+        let mut worked = self.net.poll(self.roles.now, &mut self.roles);
+        worked |= self.receive();
+        worked |= self.hand_over();
+        self.roles.settle();
+        for _ in 0..ROUNDS_PER_TURN {
+            if !self.roles.is_due() {
+                break;
+            }
+            worked = true;
+            self.roles.handle_timeouts();
+        }
+        self.perform();
+        self.tell_changed();
+        self.tell_congestion();
+        self.net.flush();
+        worked | self.mesh.flush()
+    }
+
+    fn perform(&mut self) {
+        let mut outward = std::mem::take(&mut self.roles.outward);
+        for effect in outward.drain(..) {
+            self.roles.perform(effect, &mut self.net, &mut self.mesh);
+        }
+        self.roles.outward = outward;
+    }
+
+    fn receive(&mut self) -> bool {
+        let mut orders = Vec::new();
+        let roles = &mut self.roles;
+        let received = self.mesh.receive(|from, message| match (from, message) {
+            (Place::Core(core), Message::Lane(message)) => {
+                roles.session_event(session::Event::FromCore { core, message })
+            }
+            (_, Message::ToCore(order)) => orders.push(order),
+            (from, message) => unreachable!("{from:?} never says {message:?} to a data core"),
+        });
+        for order in orders {
+            self.obey(order);
+        }
+        received
+    }
+
+    fn obey(&mut self, order: ToCore) {
+        match order {
+            ToCore::Ask(ticket, query) => {
+                let answer = self.answer(&query);
+                self.tell_control(ToControl::Answered(ticket, answer));
+            }
+            ToCore::Apply(ticket, command) => {
+                self.roles.session_event(session::Event::Meta(command));
+                self.done(ticket, 0);
+            }
+            ToCore::Order(ticket, order) => {
+                let touched = self.roles.session.touches(&order);
+                self.roles.session_event(session::Event::Order(order));
+                self.done(ticket, touched);
+            }
+            ToCore::Remember(ticket) => {
+                let summary = self.roles.data.remember();
+                self.told = summary.highest;
+                self.is_asked_later = false;
+                self.tell_control(ToControl::Remembered(ticket, summary));
+            }
+            ToCore::Drain(over) => self.begin_handover(over),
+            ToCore::Stop => self.stopped = true,
+        }
+    }
+
+    fn done(&mut self, ticket: Ticket, touched: u64) {
+        self.tell_control(ToControl::Done(ticket, touched));
+    }
+
+    fn tell_control(&mut self, message: ToControl) {
+        self.mesh.send(Place::Control, Message::ToControl(message));
+    }
+
+    fn answer(&mut self, query: &Query) -> Answer {
+        let Self { net, roles, .. } = self;
+        if *query == Query::Stats {
+            return Answer::Stats(Box::new(self.stats()));
+        }
+        if let Some(answer) = roles.data.answer(query) {
+            return answer;
+        }
+        let net = std::cell::RefCell::new(net);
+        let traffic = |connect_id| {
+            let facts = net.borrow_mut().facts(connect_id);
+            facts.map_or_else(Traffic::default, |facts| Traffic {
+                received_bytes: facts.bytes_in,
+                sent_bytes: facts.bytes_out,
+            })
+        };
+        let answer = roles.session.answer(query, traffic);
+        match answer.expect("a question is for the data role or for the session role") {
+            Answer::Counts(mut counts) => {
+                roles.data.count(&mut counts);
+                Answer::Counts(counts)
+            }
+            answer => answer,
+        }
+    }
+
+    fn stats(&mut self) -> Stats {
+        let mut stats = self.roles.stats.clone();
+        stats.add(self.roles.session.gauge());
+        stats.add(self.roles.data.gauge());
+        let (traffic, trouble) = (self.net.traffic(), self.net.trouble());
+        stats.received_bytes = traffic.bytes_in;
+        stats.sent_bytes = traffic.bytes_out;
+        stats.refused_total_limit = traffic.refused;
+        stats.dropped_stale_completion = trouble.stale_completions;
+        stats.ring_overflows = trouble.completion_overflows;
+        stats.ring_buffers_exhausted = trouble.no_buffers;
+        stats.queue_partial_bytes = self.net.partial_bytes() as u64;
+        stats.queue_outbox = (0..self.mesh.cores())
+            .map(|core| self.mesh.owed(place(core)) as u64)
+            .sum();
+        stats
+    }
+
+    /// Bodies for a core whose lane is full wait, newest replacing older, until it is not.
+    fn tell_congestion(&mut self) {
+        for index in 0..self.congested.len() {
+            let full = self.mesh.owed(place(index)) > 0;
+            if full != std::mem::replace(&mut self.congested[index], full) {
+                let core = core_at(index);
+                self.roles
+                    .session_event(session::Event::Congested { core, full });
+            }
+        }
+    }
+
+    /// Has what changed written; one word is enough for all changes until it is asked for.
+    fn tell_changed(&mut self) {
+        if !self.is_asked_later && self.roles.data.highest() > self.told {
+            self.is_asked_later = true;
+            self.tell_control(ToControl::Changed);
+        }
+    }
+
+    fn begin_handover(&mut self, over: Duration) {
+        self.net.stop_accepting();
+        self.roles.session_event(session::Event::Draining);
+        let clients: Vec<_> = self.net.open_connections().collect();
+        tracing::debug!(core = self.core.0, clients = clients.len(), "handing over");
+        self.handover = Some(Handover {
+            started: self.roles.now.monotonic,
+            over,
+            total: clients.len(),
+            clients,
+            told: false,
+        });
+    }
+
+    /// Closes as many clients as are due by now; true if any was.
+    fn hand_over(&mut self) -> bool {
+        let Some(handover) = &mut self.handover else {
+            return false;
+        };
+        let due = handover.due(self.roles.now.monotonic);
+        let worked = !due.is_empty();
+        for connect_id in due {
+            self.net.close(connect_id, EndedBy::Us(Reason::Drain));
+        }
+        if self.net.connections() == 0 && !std::mem::replace(&mut handover.told, true) {
+            self.tell_control(ToControl::Drained);
+            return true;
+        }
+        worked
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let handover = self.handover.as_ref().and_then(Handover::next);
+        [self.roles.next_timeout(), handover]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+impl Handover {
+    fn due(&mut self, now: Instant) -> Vec<ConnectId> {
+        let elapsed = now.since(self.started);
+        let left = match elapsed < self.over {
+            true => {
+                self.total
+                    - (self.total as f64 * elapsed.as_secs_f64() / self.over.as_secs_f64()) as usize
+            }
+            false => 0,
+        };
+        self.clients.split_off(left.min(self.clients.len()))
+    }
+
+    fn next(&self) -> Option<Instant> {
+        let closed = self.total - self.clients.len();
+        let share = (closed + 1) as f64 / self.total as f64;
+        (!self.clients.is_empty()).then(|| self.started + self.over.mul_f64(share))
+    }
+}
+
+fn core_at(index: usize) -> CoreId {
+    CoreId(u16::try_from(index).expect("cores are numbered in 16 bits"))
+}
+
+fn place(index: usize) -> Place {
+    Place::Core(core_at(index))
+}

@@ -1,0 +1,249 @@
+//! The session role on a core: what a frame means to the machine (`route`), and how its effects are carried out (`perform`).
+
+use std::net::SocketAddr;
+
+use rollcall_core::bolt::{self, Consequence, Decoded, Frame, FrameError, Kind, Status};
+use rollcall_core::message::{
+    self, Acknowledgement, MessageError, register_response, server_exception,
+};
+use rollcall_core::names::ConnectId;
+use rollcall_core::session::answer::ReplyTo;
+use rollcall_core::session::request::Request;
+use rollcall_core::session::{self, Effect, Event};
+use rollcall_io::clock::Clock;
+use rollcall_io::mesh::{Mesh, Place};
+use rollcall_io::net::{self, EndedBy, Flow, Net, Outgoing, Reason, Service};
+
+use crate::driver::Roles;
+use crate::framing::Bolt;
+use crate::lanes::Message;
+
+impl Service<Bolt> for Roles {
+    fn opened(&mut self, connect_id: ConnectId, peer: SocketAddr, local: SocketAddr) {
+        let stamp = Clock::stamp();
+        self.session_event(Event::Opened {
+            connect_id,
+            stamp,
+            peer,
+            local,
+        });
+    }
+
+    fn frame(&mut self, connect_id: ConnectId, bytes: &[u8], out: &mut Outgoing) -> Flow {
+        self.stats.frames_received += 1;
+        match bolt::decode(bytes) {
+            Ok(Decoded::Frame { frame, .. }) => self.route(connect_id, &frame, out),
+            Ok(Decoded::Incomplete { .. }) => Flow::Close(EndedBy::Us(Reason::BadFrame)),
+            Err(error) => {
+                self.bad_frame(connect_id, &error, out);
+                Flow::Close(EndedBy::Us(Reason::BadFrame))
+            }
+        }
+    }
+
+    fn bad_frame(&mut self, connect_id: ConnectId, error: &FrameError, _: &mut Outgoing) {
+        *match error {
+            FrameError::UnknownProtocol { .. }
+            | FrameError::UnknownVersion { .. }
+            | FrameError::BadSwitch { .. } => &mut self.stats.frames_bad_protocol,
+            FrameError::UnknownType { .. } => &mut self.stats.frames_bad_type,
+            FrameError::UnknownCommand { .. } | FrameError::UnknownStatus { .. } => {
+                &mut self.stats.frames_bad_command
+            }
+            FrameError::NegativeLength { .. }
+            | FrameError::ClassTooLong { .. }
+            | FrameError::TooLarge { .. } => &mut self.stats.frames_bad_length,
+            FrameError::WrongCrc { .. } => &mut self.stats.frames_bad_crc,
+        } += 1;
+        tracing::info!(connection = %connect_id, %error, "bad frame, closing");
+    }
+
+    fn sent(&mut self, connect_id: ConnectId, request_id: u32) {
+        self.session_event(Event::Sent {
+            connect_id,
+            request_id,
+        });
+    }
+
+    fn writable(&mut self, connect_id: ConnectId) {
+        self.session_event(Event::Writable(connect_id));
+    }
+
+    fn closed(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
+        self.count_closed(connect_id, ended_by);
+        let ended_by = match ended_by {
+            EndedBy::Peer => session::EndedBy::Peer,
+            EndedBy::Silent => session::EndedBy::Silence,
+            EndedBy::Operator => session::EndedBy::Operator,
+            EndedBy::Us(_) => session::EndedBy::Us,
+        };
+        self.session_event(Event::Closed {
+            connect_id,
+            ended_by,
+        });
+    }
+}
+
+impl Roles {
+    /// What a frame is: an answer to a push, a sign of life, or a request for its home core.
+    fn route(&mut self, connect_id: ConnectId, frame: &Frame<'_>, out: &mut Outgoing) -> Flow {
+        match frame.kind {
+            Kind::Response { .. } => {
+                let delivered = message::acknowledgement(frame) == Acknowledgement::Delivered;
+                let request_id = frame.request_id;
+                self.session_event(Event::Acknowledged {
+                    connect_id,
+                    request_id,
+                    delivered,
+                });
+            }
+            Kind::Heartbeat { .. } => {
+                self.stats.requests_heartbeat += 1;
+                bolt::write_heartbeat_ack(out.bytes(), frame);
+            }
+            Kind::HeartbeatAck { .. } => {}
+            Kind::Request { .. } | Kind::OneWay { .. } => {
+                return self.route_request(connect_id, frame, out);
+            }
+        }
+        Flow::Continue
+    }
+
+    fn route_request(
+        &mut self,
+        connect_id: ConnectId,
+        frame: &Frame<'_>,
+        out: &mut Outgoing,
+    ) -> Flow {
+        let request = match message::Request::of(frame) {
+            Ok(request) => Request::from_wire(request, &mut self.names, &self.zone),
+            Err(error) => {
+                self.refuse(frame, &error, out);
+                return Flow::Continue;
+            }
+        };
+        if let Request::CancelAddresses(_) = request
+            && !self.may_cancel(connect_id)
+        {
+            let why =
+                "this address may take no client off: list it under [admin] cancel_address_from";
+            self.stats.responses_refused += 1;
+            message::result::write_refusal(out.bytes(), frame, why);
+            return Flow::Continue;
+        }
+        if let Some(data_info_id) = request.data_info_id()
+            && !self.session.admit(connect_id, data_info_id)
+        {
+            return Flow::Pause;
+        }
+        let reply_to = ReplyTo {
+            protocol: frame.protocol,
+            codec: frame.codec,
+            request_id: frame.request_id,
+            one_way: matches!(frame.kind, Kind::OneWay { .. }),
+        };
+        self.session_event(Event::Asked {
+            connect_id,
+            reply_to,
+            request,
+        });
+        Flow::Continue
+    }
+
+    /// Clients can be taken off from this host, and from the addresses an operator listed.
+    fn may_cancel(&self, connect_id: ConnectId) -> bool {
+        let peer = self
+            .session
+            .peer(connect_id)
+            .map(|peer| peer.ip().to_canonical());
+        peer.is_some_and(|peer| peer.is_loopback() || self.cancel_from.contains(&peer))
+    }
+
+    fn refuse(&mut self, frame: &Frame<'_>, error: &MessageError, out: &mut Outgoing) {
+        *match error {
+            MessageError::UnknownClass { .. } | MessageError::WrongClass { .. } => {
+                &mut self.stats.frames_bad_class
+            }
+            MessageError::UnknownCodec { .. } => &mut self.stats.frames_bad_codec,
+            _ => &mut self.stats.frames_bad_body,
+        } += 1;
+        self.stats.responses_error += 1;
+        match error.consequence() {
+            Consequence::Answer(status) => {
+                server_exception::write_response(out.bytes(), frame, status, error)
+            }
+            Consequence::Refuse => register_response::write_refusal(out.bytes(), frame, error),
+            Consequence::Close => {
+                let status = Status::ServerException;
+                server_exception::write_response(out.bytes(), frame, status, error);
+            }
+        }
+    }
+
+    fn count_closed(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
+        *match ended_by {
+            EndedBy::Peer => &mut self.stats.closed_by_peer,
+            EndedBy::Silent => &mut self.stats.closed_idle,
+            EndedBy::Operator => &mut self.stats.closed_operator,
+            EndedBy::Us(Reason::SlowReader | Reason::Stalled) => &mut self.stats.closed_slow_reader,
+            EndedBy::Us(Reason::PartialLimit) => &mut self.stats.closed_partial_memory,
+            EndedBy::Us(Reason::BadFrame) => &mut self.stats.closed_bad_frame,
+            EndedBy::Us(Reason::Drain) => &mut self.stats.closed_drain,
+            EndedBy::Us(Reason::FrameDeadline) => &mut self.stats.closed_slow_frame,
+            EndedBy::Us(Reason::Limit) => &mut self.stats.closed_by_error,
+        } += 1;
+        if let EndedBy::Us(reason) = ended_by
+            && reason != Reason::Drain
+        {
+            tracing::info!(connection = %connect_id, ?reason, "connection ended");
+        }
+    }
+
+    /// Carries out what the session wants.
+    pub(crate) fn perform(
+        &mut self,
+        effect: Effect,
+        net: &mut Net<Bolt>,
+        mesh: &mut Mesh<Message>,
+    ) {
+        match effect {
+            Effect::Answer {
+                connect_id,
+                reply_to,
+                answer,
+            } => {
+                if let Some(out) = net.out(connect_id) {
+                    answer.encode(reply_to, out.bytes());
+                }
+            }
+            Effect::Push {
+                connect_id,
+                request_id,
+            } => self.push(connect_id, request_id, net),
+            Effect::Resume(connect_id) => net.resume(connect_id),
+            Effect::Close(connect_id) => net.close(connect_id, net::EndedBy::Operator),
+            Effect::ToCore { core, message } => {
+                mesh.send(Place::Core(core), Message::Lane(message))
+            }
+            Effect::ToData { owner, .. } => {
+                unreachable!("{owner:?} is another node, and this one is alone")
+            }
+        }
+    }
+
+    fn push(&mut self, connect_id: ConnectId, request_id: u32, net: &mut Net<Bolt>) {
+        let Some(out) = net.out(connect_id) else {
+            return;
+        };
+        if !out.has_room() {
+            self.session.no_room(connect_id, request_id);
+            return;
+        }
+        let Some(written) = self.session.write_push(connect_id, request_id, out.bytes()) else {
+            return;
+        };
+        out.shared(&written.body);
+        out.bytes().extend(written.tail.into_iter().flatten());
+        out.mark(request_id);
+    }
+}

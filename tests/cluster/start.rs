@@ -1,0 +1,111 @@
+//! Starts that cannot succeed: one line that says what is wrong, and an exit code that says whose turn it is.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rollcall_tests::Rollcall;
+use rollcall_tests::program::{Addresses, Options, binary};
+
+const USAGE: i32 = 64;
+const UNAVAILABLE: i32 = 69;
+
+/// The exit code and what was said on standard error.
+fn outcome(command: &mut Command) -> (Option<i32>, String) {
+    let output = command
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .expect("the server's binary runs");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn one_line(said: &str) -> &str {
+    let lines: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("rollcall: "))
+        .collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    lines[0]
+}
+
+on_one_and_two_cores! {
+    fn a_taken_port_is_one_line_and_exit_code_69(cores: usize) {
+        let node = Rollcall::start(cores);
+        let data_dir = tempfile::tempdir().expect("a temporary folder");
+        let taken = node.addresses;
+        let free = Addresses::free();
+
+        for addresses in [
+            Addresses { bolt: taken.bolt, ..free },
+            Addresses { session: taken.session, ..free },
+            Addresses { meta: taken.meta, ..free },
+            Addresses { data: taken.data, ..free },
+        ] {
+            let (code, said) = outcome(&mut Options::cores(cores).command(&addresses, data_dir.path()));
+            assert_eq!(code, Some(UNAVAILABLE), "{said}");
+            let ports = [addresses.bolt, addresses.session, addresses.meta, addresses.data];
+            let port = ports.iter().find(|address| [taken.bolt, taken.session, taken.meta, taken.data].contains(address));
+            assert!(one_line(&said).contains(&port.expect("one is taken").port().to_string()), "{said}");
+        }
+    }
+
+    fn a_port_left_to_the_system_is_told_in_the_log(cores: usize) {
+        let node = Rollcall::start(cores);
+        let port = node.addresses.bolt.port().to_string();
+
+        assert!(node.log().iter().any(|line| line.contains("listening") && line.contains(&port)), "{:#?}", node.log());
+    }
+
+    fn a_node_is_ready_soon(cores: usize) {
+        binary();
+        let started = Instant::now();
+
+        let _node = Rollcall::start(cores);
+
+        let took = started.elapsed();
+        println!("{cores} cores: ready after {took:?}");
+        // The promise is 100 ms on a quiet machine.
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+}
+
+#[test]
+fn a_bad_setting_is_exit_code_64() {
+    let data_dir = tempfile::tempdir().expect("a temporary folder");
+    let bad = Options::cores(1).set("session.idle_close_ms", "soon");
+
+    let (code, said) = outcome(&mut bad.command(&Addresses::free(), data_dir.path()));
+
+    assert_eq!(code, Some(USAGE), "{said}");
+    assert!(one_line(&said).contains("soon"), "{said}");
+}
+
+#[test]
+fn an_unknown_key_is_exit_code_64_and_the_nearest_name() {
+    let data_dir = tempfile::tempdir().expect("a temporary folder");
+    let file = data_dir.path().join("rollcall.toml");
+    std::fs::write(&file, "[session]\nidle_close_sm = 1000\n").expect("a temporary folder");
+
+    let (code, said) = outcome(Command::new(binary()).arg("--config").arg(&file));
+
+    assert_eq!(code, Some(USAGE), "{said}");
+    assert!(one_line(&said).contains("idle_close_ms"), "{said}");
+}
+
+#[test]
+fn an_unknown_flag_is_exit_code_64() {
+    let (code, said) = outcome(Command::new(binary()).arg("--no-such-flag"));
+
+    assert_eq!(code, Some(USAGE), "{said}");
+}
+
+#[test]
+fn no_cores_are_exit_code_64() {
+    let (code, said) = outcome(Command::new(binary()).args(["--cores", "0"]));
+
+    assert_eq!(code, Some(USAGE), "{said}");
+    one_line(&said);
+}
