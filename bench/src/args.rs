@@ -1,0 +1,68 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand};
+
+use crate::target::Kind;
+
+/// Loads a registry and reports what it takes.
+#[derive(Debug, Parser)]
+#[command(name = "rollcall-bench", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What every scenario takes.
+#[derive(Debug, Group)]
+pub(crate) struct Common {
+    /// A server that runs already, instead of starting one.
+    #[arg(long, global = true, value_name = "ADDRESS", conflicts_with = "spawn")]
+    pub(crate) target: Option<SocketAddr>,
+    /// The server to start.
+    #[arg(long, global = true, default_value = "rollcall")]
+    pub(crate) spawn: Kind,
+    /// Servers to measure in turns with the first one.
+    #[arg(long, global = true, value_delimiter = ',')]
+    pub(crate) vs: Vec<Kind>,
+    /// Data-plane cores of the server, all on its one CPU.
+    #[arg(long, global = true, default_value_t = 1)]
+    pub(crate) cores: usize,
+    /// How often the servers take turns.
+    #[arg(long, global = true, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Where to write the result as JSON.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// One change until all N subscribers have it.
+    Fanout(Fanout),
+    /// A server to measure against; started by the scenarios.
+    #[command(hide = true)]
+    Yardstick {
+        /// Which one.
+        kind: Kind,
+    },
+}
+
+/// One change for many.
+#[derive(Debug, Group)]
+pub(crate) struct Fanout {
+    /// Numbers of subscribers, each with a connection of its own.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 9_000])]
+    pub(crate) subscribers: Vec<usize>,
+    /// Published bytes.
+    #[arg(long, value_delimiter = ',', default_values_t = [128, 1 << 10, 64 << 10])]
+    pub(crate) payload: Vec<usize>,
+    /// Changes per round; by default as many as make some 20,000 deliveries.
+    #[arg(long)]
+    pub(crate) changes: Option<usize>,
+}
