@@ -45,6 +45,12 @@ pub(crate) struct Common {
 pub(crate) enum Scenario {
     /// One change until all N subscribers have it.
     Fanout(Fanout),
+    /// Registrations per second, one at a time and pipelined.
+    Publish(Publish),
+    /// Many registrations from many connections at once.
+    Burst(Burst),
+    /// Memory of clients that do nothing, and what is left when they are gone.
+    Idle(Idle),
     /// A server to measure against; started by the scenarios.
     #[command(hide = true)]
     Yardstick {
@@ -65,4 +71,46 @@ pub(crate) struct Fanout {
     /// Changes per round; by default as many as make some 20,000 deliveries.
     #[arg(long)]
     pub(crate) changes: Option<usize>,
+}
+
+/// Registrations per second.
+#[derive(Debug, Group)]
+pub(crate) struct Publish {
+    /// Connections, each with publishers of its own.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Registrations that each connection leaves unanswered.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
+    pub(crate) outstanding: Vec<usize>,
+    /// Length of a round.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) round_ms: u64,
+    /// Lets one further connection subscribe to everything.
+    #[arg(long)]
+    pub(crate) subscriber: bool,
+}
+
+/// Registrations at once.
+#[derive(Debug, Group)]
+pub(crate) struct Burst {
+    /// Connections.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Registrations of each.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) registrations: usize,
+}
+
+/// Clients that do nothing.
+#[derive(Debug, Group)]
+pub(crate) struct Idle {
+    /// Numbers of connections with one subscription each, growing.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000])]
+    pub(crate) connections: Vec<usize>,
+    /// Publishers, a thousand per connection.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) publishers: usize,
+    /// How long after the clients left the memory is read again.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) after_s: u64,
 }

@@ -46,13 +46,8 @@ pub(crate) fn run(common: &Common, options: &Fanout, seats: Seats, report: &mut 
 }
 
 fn stages(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Vec<Stage>> {
-    let first = match common.target {
-        Some(address) => Target::running(address),
-        None => Target::start(common.spawn, seats, common.cores)?,
-    };
-    let others = common.vs.iter().map(|&kind| Target::start(kind, seats, common.cores));
-    let targets = std::iter::once(Ok(first)).chain(others);
-    targets.map(|target| Stage::set_up(target?, subscribers)).collect()
+    let targets = Target::all(common, seats)?;
+    targets.into_iter().map(|target| Stage::set_up(target, subscribers)).collect()
 }
 
 /// One server with its clients.

@@ -5,10 +5,14 @@
 //! trusted ends the program with an error.
 
 mod args;
+mod burst;
 mod clients;
+mod crowd;
 mod fanout;
 mod host;
+mod idle;
 mod process;
+mod publish;
 mod report;
 mod target;
 mod wire;
@@ -41,6 +45,9 @@ fn measure(args: &Args) -> io::Result<bool> {
     let mut report = Report::new(environment);
     match &args.scenario {
         Scenario::Fanout(options) => fanout::run(&args.common, options, seats, &mut report)?,
+        Scenario::Publish(options) => publish::run(&args.common, options, seats, &mut report)?,
+        Scenario::Burst(options) => burst::run(&args.common, options, seats, &mut report)?,
+        Scenario::Idle(options) => idle::run(&args.common, options, seats, &mut report)?,
         Scenario::Yardstick { .. } => unreachable!("it measures nothing"),
     }
     report.print();

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+use crate::args::Common;
 use crate::host::Seats;
 use crate::process;
 
@@ -65,8 +66,18 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// The server to measure, then those it is measured against.
+    pub(crate) fn all(common: &Common, seats: Seats) -> io::Result<Vec<Self>> {
+        let first = match common.target {
+            Some(address) => Self::running(address),
+            None => Self::start(common.spawn, seats, common.cores)?,
+        };
+        let others = common.vs.iter().map(|&kind| Self::start(kind, seats, common.cores));
+        std::iter::once(Ok(first)).chain(others).collect()
+    }
+
     /// A server that runs already, on whatever CPU it likes.
-    pub(crate) fn running(address: SocketAddr) -> Self {
+    fn running(address: SocketAddr) -> Self {
         Self {
             kind: Kind::Rollcall,
             address,
