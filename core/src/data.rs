@@ -3,11 +3,12 @@
 //! What arrives in one turn is merged: each changed datum costs one notice per interested session, however many publishers
 //! moved. A removal leaves a tombstone, so that a late or repeated older registration cannot revive what is gone.
 
+mod awaiting;
 pub mod datum;
 mod questions;
 mod tombstones;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::exchange::{Removal, ToData, ToSession, Token};
@@ -19,6 +20,7 @@ use crate::stats::Stats;
 use crate::tables::{Seed, Table};
 use crate::version::{DatumVersion, VersionClock};
 
+use awaiting::Awaiting;
 use datum::Datum;
 use tombstones::Tombstones;
 
@@ -54,10 +56,30 @@ pub struct Data {
     /// Changed since the last notice, each once, in the order of their first change.
     changed: VecDeque<DataInfoId>,
     tombstones: Tombstones,
-    /// Empty datums and when they may be forgotten; constant time-out, so in order.
-    empty: VecDeque<(Instant, DataInfoId)>,
+    /// Empty datums by when they may be forgotten, each once.
+    empty: BTreeSet<(Instant, DataInfoId)>,
     stored_publishers: usize,
+    awaiting: Option<Awaiting>,
     stats: Stats,
+}
+
+/// What must be known of a shard after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// No later version may be at or below it.
+    pub highest: DatumVersion,
+    /// How many publishers each service had, by its place on the ring.
+    pub services: Vec<(u64, u32)>,
+}
+
+impl Default for Summary {
+    /// A shard that never was.
+    fn default() -> Self {
+        Self {
+            highest: DatumVersion::NOTHING_KNOWN,
+            services: Vec::new(),
+        }
+    }
 }
 
 impl Data {
@@ -68,10 +90,40 @@ impl Data {
             versions: VersionClock::new(floor, 0),
             changed: VecDeque::new(),
             tombstones: Tombstones::new(seed),
-            empty: VecDeque::new(),
+            empty: BTreeSet::new(),
             stored_publishers: 0,
+            awaiting: None,
             stats: Stats::default(),
         }
+    }
+
+    /// After a restart: shows nobody a list that is shorter than it was, until then.
+    pub fn expect(&mut self, until: Instant, services: impl IntoIterator<Item = (u64, u32)>, seed: Seed) {
+        let mut expected = seed.table();
+        expected.extend(services);
+        self.awaiting = (!expected.is_empty()).then(|| Awaiting::new(until, expected));
+    }
+
+    /// What must be known after the next restart. A service that still awaits its publishers is remembered as it was.
+    pub fn remember(&self) -> Summary {
+        let awaited = self.awaiting.iter().flat_map(Awaiting::expected);
+        let present = self.data_info_ids_with_publishers();
+        Summary {
+            highest: self.versions.highest(),
+            services: present.chain(awaited).collect(),
+        }
+    }
+
+    /// The highest version given so far; what `remember` tells changes only with it.
+    pub fn highest(&self) -> DatumVersion {
+        self.versions.highest()
+    }
+
+    fn data_info_ids_with_publishers(&self) -> impl Iterator<Item = (u64, u32)> {
+        let count = |datum: &Datum| u32::try_from(datum.publishers().len()).unwrap_or(u32::MAX);
+        let datums = self.datums.iter().filter(|(_, datum)| !datum.publishers().is_empty());
+        let present = datums.map(move |(id, datum)| (id.ring_hash(), count(datum)));
+        present.filter(|(hash, _)| !self.awaiting.as_ref().is_some_and(|awaiting| awaiting.expects(*hash)))
     }
 
     /// One datum.
@@ -92,6 +144,9 @@ impl Data {
         let before = datum.publishers().len();
         let put = datum.put(publisher);
         self.stored_publishers += datum.publishers().len() - before;
+        if before == 0 {
+            self.keep(&data_info_id);
+        }
         match put {
             datum::Put::Shown => self.mark_changed(now, data_info_id),
             datum::Put::HolderMoved => {}
@@ -121,21 +176,20 @@ impl Data {
                     .bury(now.monotonic, &data_info_id, &register_id, tombstone);
                 self.take_out(now, data_info_id, &register_id);
             }
-            Removal::Closed { holder, successor } => {
-                let Some(order) = held
-                    .filter(|held| held.holder == holder)
-                    .map(|held| held.order)
-                else {
-                    self.stats.dropped_stale_message += 1;
-                    return;
-                };
+            Removal::Closed {
+                holder,
+                order,
+                successor,
+            } => {
+                let holds = held.is_some_and(|held| held.holder == holder && held.order <= order);
+                if successor.is_none() {
+                    self.tombstones
+                        .bury(now.monotonic, &data_info_id, &register_id, order);
+                }
                 match successor {
+                    _ if !holds => self.stats.dropped_stale_message += 1,
                     Some(successor) => self.replace(now, data_info_id, successor),
-                    None => {
-                        self.tombstones
-                            .bury(now.monotonic, &data_info_id, &register_id, order);
-                        self.take_out(now, data_info_id, &register_id);
-                    }
+                    None => self.take_out(now, data_info_id, &register_id),
                 }
             }
         }
@@ -143,8 +197,9 @@ impl Data {
 
     /// A registration that lost to the one now closed stands again, whatever their order.
     fn replace(&mut self, now: Now, data_info_id: DataInfoId, successor: Arc<Publisher>) {
-        if let Some(datum) = self.datums.get_mut(&data_info_id) {
-            datum.replace(successor);
+        if let Some(datum) = self.datums.get_mut(&data_info_id)
+            && datum.replace(successor) == datum::Put::Shown
+        {
             self.mark_changed(now, data_info_id);
         }
     }
@@ -157,11 +212,28 @@ impl Data {
             return;
         }
         self.stored_publishers -= 1;
-        if datum.publishers().is_empty() {
-            let until = now.monotonic + limits::EMPTY_DATUM_KEPT;
-            self.empty.push_back((until, data_info_id.clone()));
-        }
+        self.forget_later(now.monotonic, &data_info_id);
         self.mark_changed(now, data_info_id);
+    }
+
+    /// If the datum is empty: its version is remembered for a while from here on.
+    fn forget_later(&mut self, now: Instant, data_info_id: &DataInfoId) {
+        self.keep(data_info_id);
+        let Some(datum) = self.datums.get_mut(data_info_id) else {
+            return;
+        };
+        if datum.publishers().is_empty() && !datum.was_never_published() {
+            let until = now + limits::EMPTY_DATUM_KEPT;
+            datum.kept_until = Some(until);
+            self.empty.insert((until, data_info_id.clone()));
+        }
+    }
+
+    fn keep(&mut self, data_info_id: &DataInfoId) {
+        let datum = self.datums.get_mut(data_info_id);
+        if let Some(until) = datum.and_then(|datum| datum.kept_until.take()) {
+            self.empty.remove(&(until, data_info_id.clone()));
+        }
     }
 
     fn mark_changed(&mut self, now: Now, data_info_id: DataInfoId) {
@@ -188,6 +260,12 @@ impl Data {
             self.versions.raise(have);
         }
         let datum = self.datums.entry(data_info_id.clone()).or_default();
+        if let Some(awaiting) = &mut self.awaiting
+            && awaiting.holds(&data_info_id, datum.publishers().len())
+        {
+            awaiting.hold(session, data_info_id, have);
+            return;
+        }
         datum.add_interest(session);
         out.push(Effect::ToSession {
             session,
@@ -195,13 +273,40 @@ impl Data {
         });
     }
 
-    fn on_no_interest(&mut self, session: Member, data_info_id: &DataInfoId) {
+    fn on_no_interest(&mut self, now: Instant, session: Member, data_info_id: &DataInfoId) {
         let Some(datum) = self.datums.get_mut(data_info_id) else {
             return;
         };
         datum.remove_interest(session);
-        if datum.was_never_published() && !datum.has_interest() {
+        if datum.has_interest() {
+            return;
+        }
+        if datum.was_never_published() {
             self.datums.remove(data_info_id);
+        } else if datum.kept_until.is_none() {
+            self.forget_later(now, data_info_id);
+        }
+    }
+
+    /// Lists that are whole again, or were held long enough, are shown to those who asked for them.
+    fn show_held(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(awaiting) = &mut self.awaiting else {
+            return;
+        };
+        let mut shown = Vec::new();
+        if awaiting.until() <= now {
+            shown.extend(self.awaiting.take().into_iter().flat_map(Awaiting::into_asking));
+        } else {
+            for data_info_id in &self.changed {
+                let publishers = self.datums.get(data_info_id).map_or(0, |datum| datum.publishers().len());
+                if !awaiting.holds(data_info_id, publishers) {
+                    let asking = awaiting.release(data_info_id);
+                    shown.extend(asking.map(|(session, have)| (data_info_id.clone(), session, have)));
+                }
+            }
+        }
+        for (data_info_id, session, have) in shown {
+            self.on_interest(session, data_info_id, have, out);
         }
     }
 
@@ -216,18 +321,17 @@ impl Data {
     }
 
     fn forget_empty(&mut self, now: Instant) {
-        while let Some((until, data_info_id)) = self.empty.front() {
-            if *until > now && self.empty.len() <= limits::EMPTY_DATUMS_MAX {
-                return;
+        while let Some((until, _)) = self.empty.first()
+            && (*until <= now || self.empty.len() > limits::EMPTY_DATUMS_MAX)
+            && let Some((_, data_info_id)) = self.empty.pop_first()
+        {
+            let datum = self.datums.get_mut(&data_info_id);
+            if datum.is_some_and(|datum| {
+                datum.kept_until = None;
+                datum.is_forgettable()
+            }) {
+                self.datums.remove(&data_info_id);
             }
-            if self
-                .datums
-                .get(data_info_id)
-                .is_some_and(Datum::is_forgettable)
-            {
-                self.datums.remove(data_info_id);
-            }
-            self.empty.pop_front();
         }
     }
 }
@@ -265,7 +369,9 @@ impl Machine for Data {
             ToData::Interest { data_info_id, have } => {
                 self.on_interest(session, data_info_id, have, out)
             }
-            ToData::NoInterest { data_info_id } => self.on_no_interest(session, &data_info_id),
+            ToData::NoInterest { data_info_id } => {
+                self.on_no_interest(now.monotonic, session, &data_info_id)
+            }
         }
     }
 
@@ -273,14 +379,16 @@ impl Machine for Data {
         if !self.changed.is_empty() {
             return Some(Instant::default());
         }
-        let empty = self.empty.front().map(|&(until, _)| until);
-        [empty, self.tombstones.next_timeout()]
+        let empty = self.empty.first().map(|&(until, _)| until);
+        let held = self.awaiting.as_ref().map(Awaiting::until);
+        [empty, held, self.tombstones.next_timeout()]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.show_held(now.monotonic, out);
         self.notify(out);
         self.forget_empty(now.monotonic);
         self.tombstones.expire(now.monotonic);

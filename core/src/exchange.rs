@@ -57,11 +57,14 @@ pub enum ToData {
 pub enum Removal {
     /// The client unregistered it: whoever holds it, if this order is newer.
     Unregistered(Order),
-    /// Its connection ended: only if this very connection still holds it. A registration of the same id that another live
-    /// connection of the session had declared meanwhile takes its place.
+    /// Its connection ended: only if this very connection still holds it, and not what it registered later (an operator may
+    /// take a client off whose connection stays). A registration of the same id that another live connection of the session
+    /// had declared meanwhile takes its place.
     Closed {
         /// The connection that ended.
         holder: Holder,
+        /// The newest that it had registered.
+        order: Order,
         /// What stands instead.
         successor: Option<Arc<Publisher>>,
     },

@@ -63,7 +63,11 @@ pub const SEND_PARTS_MAX: usize = 32;
 /// own saves 8 % of a send, at 64 KiB 40 %; and a copy needs no place among the parts.
 pub const SHARED_COPY_BELOW: usize = 4 << 10;
 /// Buffers of one kind that a core keeps for reuse.
-pub const POOLED_BUFFERS_MAX: usize = 1024;
+pub const POOLED_BUFFERS_MAX: usize = 16 << 10;
+/// Bytes of one kind of buffer that a core keeps for reuse.
+pub const POOLED_BYTES_MAX: usize = 16 << 20;
+/// Parts or marks of one batch for which it keeps room.
+pub const POOLED_PARTS_MAX: usize = 1024;
 /// A buffer that grew beyond this is given back to the allocator.
 pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Connections the kernel holds for one listener until we accept them.
@@ -118,6 +122,8 @@ pub const TOMBSTONES_MAX: usize = 100_000;
 /// How long the publishers of a connection that we ended await their client.
 pub const GRACE: Duration = Duration::from_secs(15);
 
+/// How long after a restart a list may be held because it is shorter than before: clients need up to 10 s to come back.
+pub const RETURN_MAX: Duration = Duration::from_secs(12);
 /// Data-plane cores of one node.
 pub const CORES_MAX: usize = 256;
 /// Registrations of one connection, of all kinds.

@@ -38,13 +38,18 @@ impl HashRing {
 
     /// Who owns this dataInfoId.
     pub fn owner(&self, data_info_id: &DataInfoId) -> Member {
-        let (_, member) = self.points[self.place(data_info_id)];
+        self.owner_at(data_info_id.ring_hash())
+    }
+
+    /// Who owns this place on the ring.
+    pub fn owner_at(&self, hash: u64) -> Member {
+        let (_, member) = self.points[self.place(hash)];
         member
     }
 
     /// The owner and then the holders of copies: the first member met of each further node, `copies` nodes at most.
     pub fn owners(&self, data_info_id: &DataInfoId, copies: usize) -> Vec<Member> {
-        let start = self.place(data_info_id);
+        let start = self.place(data_info_id.ring_hash());
         let clockwise = self.points[start..].iter().chain(&self.points[..start]);
         let mut owners: Vec<Member> = Vec::with_capacity(copies);
         for &(_, member) in clockwise {
@@ -63,8 +68,7 @@ impl HashRing {
         self.points.iter().any(|(_, member)| member.node != node)
     }
 
-    fn place(&self, data_info_id: &DataInfoId) -> usize {
-        let hash = data_info_id.ring_hash();
+    fn place(&self, hash: u64) -> usize {
         self.points
             .partition_point(|&(position, _)| position < hash)
             % self.points.len()

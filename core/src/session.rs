@@ -382,7 +382,10 @@ impl Machine for Session {
             Event::Congested { core, full: false } => self.interests.on_uncongested(core),
             Event::Meta(command) => self.on_meta(now, command, out),
             Event::Order(order) => self.on_order(now, order, out),
-            Event::Draining => self.draining = true,
+            Event::Draining => {
+                self.draining = true;
+                self.registrations.drain();
+            }
         }
     }
 
@@ -392,6 +395,7 @@ impl Machine for Session {
             self.registrations.next_timeout(),
             self.interests.next_timeout(),
             self.compare_at,
+            self.can_resume().then(Instant::default),
         ];
         parts.into_iter().flatten().min()
     }
@@ -412,6 +416,7 @@ impl Machine for Session {
         );
         self.perform_push_needs(now, out);
         self.return_credit(out);
+        self.resume_parked(out);
     }
 }
 

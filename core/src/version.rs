@@ -12,6 +12,8 @@ use crate::machine::Now;
 const EPOCH_MS: u64 = 1_546_272_000_000;
 const SEQUENCE_BITS: u32 = 15;
 const OWNERSHIP_BITS: u32 = 3;
+/// Nobody has given more than this before the year 4000; what a peer claims beyond it would use the numbers up.
+const HEARD_MAX: u64 = 1 << 61;
 const OWNERSHIP_MASK: u64 = (1 << OWNERSHIP_BITS) - 1;
 
 /// The version of a datum: clients accept a list only if its version is above the one they hold.
@@ -67,9 +69,9 @@ impl VersionClock {
         DatumVersion(self.highest)
     }
 
-    /// Hears of a version given elsewhere: everything given from here on is above it.
+    /// Hears of a version given elsewhere: everything given from here on is above it, if it can be one at all.
     pub fn raise(&mut self, heard: DatumVersion) {
-        self.highest = self.highest.max(heard.0);
+        self.highest = self.highest.max(heard.0.min(HEARD_MAX));
     }
 }
 

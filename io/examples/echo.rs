@@ -122,7 +122,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = arguments.next().map_or(Ok(0), |port| port.parse())?;
     let cores = arguments.next().map(|cores| cores.parse()).transpose()?;
     let seats = plan_cores(cores, &available_cpus())?;
-    let host = probe(seats.len(), 1_000)?;
+    let host = probe()?;
     let kind = if arguments.next().as_deref() == Some("plain") {
         TransportKind::Plain
     } else {

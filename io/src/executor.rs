@@ -185,6 +185,9 @@ pub fn prepare_process() {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::env;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
     use std::rc::Rc;
     use std::time::Duration;
 
@@ -235,6 +238,29 @@ mod tests {
         });
 
         assert_eq!(results.expect("an executor"), (true, Some(7)));
+    }
+
+    #[test]
+    fn a_panic_on_a_core_ends_the_process() {
+        const IN_CHILD: &str = "ROLLCALL_TEST_PANICS_ON_A_CORE";
+        if env::var_os(IN_CHILD).is_some() {
+            prepare_process();
+            let seats = plan_cores(Some(1), &available_cpus()).expect("a CPU");
+            let core = start_core(&seats[0], |_| async { panic!("planted") }).expect("an executor");
+            let _ = core.join();
+            return;
+        }
+
+        let child = Command::new(env::current_exe().expect("this test"))
+            .args([
+                "--exact",
+                "executor::tests::a_panic_on_a_core_ends_the_process",
+            ])
+            .env(IN_CHILD, "1")
+            .output()
+            .expect("a child process");
+
+        assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{child:?}");
     }
 
     #[test]

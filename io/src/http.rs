@@ -20,7 +20,9 @@ use bytes::Bytes;
 use glommio::timer::sleep;
 use rollcall_core::limits;
 use slab::Slab;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
+
+use crate::listener::bind_alone;
 
 pub use body::{Body, Interrupted, Sink};
 pub use hyper::http::request::Parts as RequestHead;
@@ -81,15 +83,8 @@ pub struct HttpListener {
 impl HttpListener {
     /// Takes the port. Unlike the Bolt ports it is not shared, so a port in use is an error here.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(limits::HTTP_CONNECTIONS_MAX).unwrap_or(i32::MAX))?;
-        let socket = TcpListener::from(socket);
+        let backlog = i32::try_from(limits::HTTP_CONNECTIONS_MAX).unwrap_or(i32::MAX);
+        let socket = bind_alone(address, backlog)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }

@@ -16,8 +16,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// How long a start waits for another process that is binding the same port.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits for a port to come free: the kernel closes the sockets of a killed process's rings a little after its end.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(1_500);
 /// How often it looks.
-const LOCK_INTERVAL: Duration = Duration::from_millis(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// A silent peer is probed after so long ...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// ... so often ...
@@ -114,7 +116,7 @@ pub fn bind_all(address: SocketAddr, cores: usize) -> Result<Listening, ListenEr
         .transpose()
         .map_err(refused)?;
     if address.port() != 0 {
-        probe(address).map_err(refused)?;
+        patiently(RELEASE_PATIENCE, || probe(address)).map_err(refused)?;
     }
     let mut bound = address;
     let mut sockets = Vec::with_capacity(cores);
@@ -191,25 +193,45 @@ struct PortLock {
 impl PortLock {
     fn take(port: u16) -> io::Result<Self> {
         let name = unix::SocketAddr::from_abstract_name(format!("rollcall/port/{port}"))?;
-        let started = Instant::now();
-        loop {
-            match unix::UnixDatagram::bind_addr(&name) {
-                Ok(socket) => return Ok(Self { _socket: socket }),
-                Err(error)
-                    if error.kind() != ErrorKind::AddrInUse
-                        || started.elapsed() > LOCK_PATIENCE =>
-                {
-                    return Err(error);
-                }
-                Err(_) => thread::sleep(LOCK_INTERVAL),
+        let socket = patiently(LOCK_PATIENCE, || unix::UnixDatagram::bind_addr(&name))?;
+        Ok(Self { _socket: socket })
+    }
+}
+
+/// Tries again while the address is in use, so long.
+fn patiently<T>(patience: Duration, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < patience => {
+                thread::sleep(LOOK_INTERVAL);
             }
+            ended => return ended,
         }
     }
 }
 
+/// Takes a port for one socket that shares it with nobody.
+pub(crate) fn bind_alone(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let attempt = || {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        Ok(TcpListener::from(socket))
+    };
+    patiently(RELEASE_PATIENCE, attempt)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::env;
     use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::process::Command;
 
     use super::*;
 
@@ -228,6 +250,31 @@ mod tests {
             "{second:?}"
         );
         drop(first);
+    }
+
+    #[test]
+    fn a_port_that_another_process_serves_is_refused() {
+        const IN_CHILD: &str = "ROLLCALL_TEST_LISTENS";
+        if let Ok(port) = env::var(IN_CHILD) {
+            let refused = bind_all(loopback(port.parse().expect("a port")), 1);
+            assert!(
+                matches!(refused, Err(ListenError::InUse { .. })),
+                "{refused:?}"
+            );
+            return;
+        }
+        let ours = bind_all(loopback(0), 2).expect("a free port");
+
+        let child = Command::new(env::current_exe().expect("this test"))
+            .args([
+                "--exact",
+                "listener::tests::a_port_that_another_process_serves_is_refused",
+            ])
+            .env(IN_CHILD, ours.address.port().to_string())
+            .output()
+            .expect("a child process");
+
+        assert!(child.status.success(), "{child:?}");
     }
 
     #[test]

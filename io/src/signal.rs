@@ -1,7 +1,6 @@
 //! SIGTERM and SIGINT as something a task can wait for: the first asks for an ordered stop, the next for an immediate one.
 
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -25,7 +24,6 @@ pub struct Signals {
     received: Arc<AtomicU32>,
     told: u32,
     registered: Vec<SigId>,
-    _not_send: std::marker::PhantomData<Rc<()>>,
 }
 
 impl Signals {
@@ -50,7 +48,6 @@ impl Signals {
             received,
             told: 0,
             registered,
-            _not_send: std::marker::PhantomData,
         })
     }
 

@@ -179,47 +179,6 @@ impl Drop for Pages {
     }
 }
 
-/// Soft and hard value of a resource limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ResourceLimit {
-    /// What holds.
-    pub(crate) soft: u64,
-    /// How far the soft value may be raised.
-    pub(crate) hard: u64,
-}
-
-/// Limit of open files.
-pub(crate) const OPEN_FILES: libc::__rlimit_resource_t = libc::RLIMIT_NOFILE;
-/// Limit of locked memory.
-pub(crate) const LOCKED_MEMORY: libc::__rlimit_resource_t = libc::RLIMIT_MEMLOCK;
-
-/// Reads a resource limit.
-pub(crate) fn resource_limit(which: libc::__rlimit_resource_t) -> io::Result<ResourceLimit> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the kernel fills `limit`.
-    check(unsafe { libc::getrlimit(which, &mut limit) })?;
-    Ok(ResourceLimit {
-        soft: limit.rlim_cur,
-        hard: limit.rlim_max,
-    })
-}
-
-/// Sets a resource limit.
-pub(crate) fn set_resource_limit(
-    which: libc::__rlimit_resource_t,
-    limit: ResourceLimit,
-) -> io::Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: limit.soft,
-        rlim_max: limit.hard,
-    };
-    // SAFETY: the kernel reads `limit`.
-    check(unsafe { libc::setrlimit(which, &limit) }).map(drop)
-}
-
 /// Announces that this process uses private expedited memory barriers. Cheap only while it has one thread.
 pub(crate) fn register_membarrier() {
     const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;

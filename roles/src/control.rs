@@ -10,19 +10,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use rollcall_core::data::Summary;
 use rollcall_core::machine::Instant;
 use rollcall_core::meta::{Applied, MetaCommand, MetaState};
 use rollcall_core::names::CoreId;
 use rollcall_core::query::{Answer, Order, Query};
 use rollcall_io::clock::Clock;
-use rollcall_io::executor::Bell;
+use rollcall_io::executor::{Bell, rt};
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::signal::{Signals, Stop};
 
 use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
+use crate::remembered::Remembered;
 use crate::systemd;
 
+/// Shortest pause between two writes of what must be known after a restart ...
+const WRITE_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// ... which is at least so many times as long as a write takes.
+const WRITE_PAUSE_FACTOR: u32 = 10;
 /// A core that does not answer for so long is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A drain that is not over so long after its time is ended.
@@ -37,6 +43,10 @@ pub(crate) struct Control {
     facts: Facts,
     phase: Cell<Phase>,
     drain: Duration,
+    memory: Option<Remembered>,
+    /// Something changed since the memory was asked for last.
+    is_outdated: Cell<bool>,
+    is_writing: Cell<bool>,
 }
 
 /// Somebody who waits for a core.
@@ -47,7 +57,7 @@ struct Waiting {
 
 impl Control {
     /// A node of these facts that hands its clients over within `drain`.
-    pub(crate) fn new(mesh: Mesh<Message>, facts: Facts, drain: Duration) -> Rc<Self> {
+    pub(crate) fn new(mesh: Mesh<Message>, facts: Facts, drain: Duration, memory: Option<Remembered>) -> Rc<Self> {
         Rc::new(Self {
             mesh: RefCell::new(mesh),
             meta: RefCell::default(),
@@ -56,19 +66,27 @@ impl Control {
             phase: Cell::new(facts.phase),
             facts,
             drain,
+            memory,
+            is_outdated: Cell::new(false),
+            is_writing: Cell::new(false),
         })
     }
 
     /// Carries messages until a signal has ended the node.
-    pub(crate) async fn run(&self, bell: &mut Bell, signals: &mut Signals) {
+    pub(crate) async fn run(self: &Rc<Self>, bell: &mut Bell, signals: &mut Signals) {
         self.phase.set(Phase::Serving);
         let mut ends_at = None;
         let mut drained = 0;
+        let mut last_summaries = Vec::new();
         loop {
             drained += self.receive();
             self.give_up_on_silent_cores();
             match signals.take() {
-                Some(Stop::Orderly) => ends_at = Some(self.begin_drain()),
+                Some(Stop::Orderly) => {
+                    // Asked before the drain is told: what clients lose by it is not to be forgotten.
+                    last_summaries = self.send_all(ToCore::Remember);
+                    ends_at = Some(self.begin_drain());
+                }
                 Some(Stop::Immediate) => break,
                 None => {}
             }
@@ -80,8 +98,53 @@ impl Control {
             // The bell rings ten times a second at least, which is often enough for the deadlines here.
             bell.wait(|| self.mesh.borrow().is_quiet()).await;
         }
+        self.write_last(last_summaries).await;
         tracing::info!("stopping");
         self.tell_all(|| ToCore::Stop);
+    }
+
+    /// Has what must be known after a restart gathered and written, beside everything else: the first change at once,
+    /// what follows as often as the writing itself takes little of the time.
+    fn remember(self: &Rc<Self>) {
+        self.is_outdated.set(true);
+        if self.memory.is_none() || self.is_writing.replace(true) {
+            return;
+        }
+        let control = Rc::clone(self);
+        rt::spawn(async move {
+            while control.is_outdated.replace(false) && control.phase.get() == Phase::Serving {
+                let began = Clock::monotonic();
+                control.write_memory().await;
+                let took = Clock::monotonic().since(began);
+                rt::sleep((took * WRITE_PAUSE_FACTOR).max(WRITE_PAUSE_MIN)).await;
+            }
+            control.is_writing.set(false);
+        });
+    }
+
+    async fn write_memory(&self) {
+        let Some(memory) = self.memory.clone() else {
+            return;
+        };
+        let Some(summary) = join(self.send_all(ToCore::Remember)).await else {
+            return;
+        };
+        match rt::spawn_blocking(move || memory.save(&summary)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what a restart needs could not be written"),
+            Err(_) => tracing::warn!("what a restart needs could not be written"),
+        }
+    }
+
+    async fn write_last(&self, summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) {
+        if let Some(memory) = &self.memory
+            && !summaries.is_empty()
+            && let Some(summary) = join(summaries).await
+        {
+            if let Err(error) = memory.save_for_good(&summary) {
+                tracing::warn!(%error, "what a restart needs could not be written");
+            }
+        }
     }
 
     fn begin_drain(&self) -> Instant {
@@ -94,11 +157,18 @@ impl Control {
     }
 
     /// Hands answers to those who wait; says how many cores have no client left.
-    fn receive(&self) -> usize {
+    fn receive(self: &Rc<Self>) -> usize {
         let mut drained = 0;
+        let mut is_changed = false;
         self.mesh.borrow_mut().receive(|from, message| match message {
             Message::ToControl(ToControl::Drained) => drained += 1,
-            Message::ToControl(answer @ (ToControl::Answered(ticket, _) | ToControl::Done(ticket, _))) => {
+            Message::ToControl(ToControl::Changed) => is_changed = true,
+            Message::ToControl(answer) => {
+                let (ToControl::Answered(ticket, _) | ToControl::Done(ticket, _) | ToControl::Remembered(ticket, _)) =
+                    answer
+                else {
+                    return;
+                };
                 if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
                     // Who asked may have gone meanwhile; then nobody needs the answer.
                     let _ = waiting.answer.send(answer);
@@ -106,6 +176,9 @@ impl Control {
             }
             other => unreachable!("{from:?} never says {other:?} to the control executor"),
         });
+        if is_changed {
+            self.remember();
+        }
         drained
     }
 
@@ -147,6 +220,19 @@ impl Control {
         let cores = (0..self.facts.cores).map(CoreId);
         cores.map(|core| (core, self.send(core, &question))).collect()
     }
+}
+
+/// What all cores together must know after a restart; nothing if one did not say.
+async fn join(summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) -> Option<Summary> {
+    let mut all = Summary::default();
+    for (_, summary) in summaries {
+        let Ok(ToControl::Remembered(_, summary)) = summary.await else {
+            return None;
+        };
+        all.highest = all.highest.max(summary.highest);
+        all.services.extend(summary.services);
+    }
+    Some(all)
 }
 
 /// The number of connections that all cores have touched.

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_core::data::{self, Data};
+use rollcall_core::data::{self, Data, Summary};
+use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
 use rollcall_core::names::{ConnectId, CoreId, Interner, Member};
 use rollcall_core::query::{Answer, Query};
@@ -32,6 +33,10 @@ pub(crate) struct Driver {
     roles: Roles,
     handover: Option<Handover>,
     congested: Vec<bool>,
+    /// The version up to which the control executor was told, or has asked, what must be remembered.
+    told: DatumVersion,
+    /// It was told, and will ask.
+    is_asked_later: bool,
     stopped: bool,
 }
 
@@ -62,12 +67,17 @@ struct Handover {
 
 impl Roles {
     /// The machines of one core.
-    pub(crate) fn new(place: SessionPlace, seed: Seed, cancel_from: Arc<[IpAddr]>) -> Self {
+    pub(crate) fn new(place: SessionPlace, seed: Seed, before: &Summary, cancel_from: Arc<[IpAddr]>) -> Self {
+        let now = Clock::now();
+        let own = before.services.iter().copied();
+        let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == place.me);
+        let mut data = Data::new(seed, before.highest);
+        data.expect(now.monotonic + limits::RETURN_MAX, own, seed);
         Self {
             me: place.me,
-            now: Clock::now(),
+            now,
             session: Session::new(place, seed),
-            data: Data::new(seed, DatumVersion::NOTHING_KNOWN),
+            data,
             names: Interner::new(seed),
             stats: Stats::default(),
             cancel_from,
@@ -132,9 +142,11 @@ impl Driver {
             core,
             net,
             congested: vec![false; mesh.cores()],
+            told: roles.data.highest(),
             mesh,
             roles,
             handover: None,
+            is_asked_later: false,
             stopped: false,
         }
     }
@@ -169,6 +181,7 @@ impl Driver {
             self.roles.handle_timeouts();
         }
         self.perform();
+        self.tell_changed();
         self.tell_congestion();
         self.net.flush();
         worked | self.mesh.flush()
@@ -210,6 +223,12 @@ impl Driver {
                 let touched = self.roles.session.touches(&order);
                 self.roles.session_event(session::Event::Order(order));
                 self.done(ticket, touched);
+            }
+            ToCore::Remember(ticket) => {
+                let summary = self.roles.data.remember();
+                self.told = summary.highest;
+                self.is_asked_later = false;
+                self.tell_control(ToControl::Remembered(ticket, summary));
             }
             ToCore::Drain(over) => self.begin_handover(over),
             ToCore::Stop => self.stopped = true,
@@ -274,6 +293,14 @@ impl Driver {
                 let core = core_at(index);
                 self.roles.session_event(session::Event::Congested { core, full });
             }
+        }
+    }
+
+    /// Has what changed written; one word is enough for all changes until it is asked for.
+    fn tell_changed(&mut self) {
+        if !self.is_asked_later && self.roles.data.highest() > self.told {
+            self.is_asked_later = true;
+            self.tell_control(ToControl::Changed);
         }
     }
 

@@ -1,18 +1,18 @@
-//! Whether this machine can run a node: kernel, io_uring, descriptors, locked memory.
+//! Whether this machine can run a node: kernel, descriptors, locked memory.
 //!
 //! Found out before anything starts, so that an operator reads one line that says what to do. What only an attempt can
-//! tell, a seccomp profile that forbids io_uring or a port that is taken, the start itself reports.
+//! tell, io_uring that is switched off or forbidden, or a port that is taken, the start itself reports.
 
 use std::fmt;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Config, Transport};
+use crate::config::Config;
 
 /// Oldest kernel whose io_uring the executors can use.
 const KERNEL_MIN: Kernel = Kernel { major: 5, minor: 8 };
 /// Oldest kernel with all that the network ring needs.
-const KERNEL_FOR_RING_MIN: Kernel = Kernel { major: 6, minor: 1 };
+const KERNEL_FOR_RING: Kernel = Kernel { major: 6, minor: 1 };
 /// Memory that one executor must be able to lock; the runtime refuses to start below it.
 const LOCKED_BYTES_MIN: u64 = 512 << 10;
 /// Descriptors a node uses before its first client: per core rings, listeners and lanes, then HTTP, files and the log.
@@ -28,13 +28,6 @@ pub enum HostError {
         /// What runs here.
         release: String,
     },
-    /// `transport = "ring"` on a kernel without what the ring needs.
-    KernelTooOldForRing {
-        /// What runs here.
-        release: String,
-    },
-    /// The administrator switched io_uring off.
-    UringDisabled,
     /// The limit of open files is too low.
     TooFewDescriptors {
         /// The hard limit.
@@ -53,17 +46,7 @@ impl fmt::Display for HostError {
             Self::KernelTooOld { release } => {
                 write!(
                     f,
-                    "Linux {release} is too old: {KERNEL_MIN} or later is needed, {KERNEL_FOR_RING_MIN} for full speed"
-                )
-            }
-            Self::KernelTooOldForRing { release } => write!(
-                f,
-                "Linux {release} is too old for transport = \"ring\": use {KERNEL_FOR_RING_MIN} or later, or transport = \"auto\""
-            ),
-            Self::UringDisabled => {
-                write!(
-                    f,
-                    "io_uring is switched off (kernel.io_uring_disabled = 2): run sysctl -w kernel.io_uring_disabled=0"
+                    "Linux {release} is too old: {KERNEL_MIN} or later is needed, {KERNEL_FOR_RING} for full speed"
                 )
             }
             Self::TooFewDescriptors { have } => write!(
@@ -84,7 +67,6 @@ impl std::error::Error for HostError {}
 #[derive(Clone, Debug)]
 struct Host {
     release: String,
-    uring_disabled: Option<String>,
     descriptors: u64,
     locked_bytes: u64,
 }
@@ -96,11 +78,10 @@ pub fn prepare(config: &mut Config) -> Result<(), HostError> {
             .release()
             .to_string_lossy()
             .into_owned(),
-        uring_disabled: std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok(),
         descriptors: raise(Resource::Nofile),
         locked_bytes: raise(Resource::Memlock),
     };
-    host.check(config.node.transport)?;
+    host.check()?;
     let room = host.connections();
     if room < config.session.connections_max {
         let asked = config.session.connections_max;
@@ -116,17 +97,11 @@ pub fn prepare(config: &mut Config) -> Result<(), HostError> {
 }
 
 impl Host {
-    fn check(&self, transport: Transport) -> Result<(), HostError> {
-        let release = || self.release.clone();
-        let kernel = Kernel::parse(&self.release);
-        if kernel < KERNEL_MIN {
-            return Err(HostError::KernelTooOld { release: release() });
-        }
-        if transport == Transport::Ring && kernel < KERNEL_FOR_RING_MIN {
-            return Err(HostError::KernelTooOldForRing { release: release() });
-        }
-        if self.uring_disabled.as_deref().map(str::trim) == Some("2") {
-            return Err(HostError::UringDisabled);
+    fn check(&self) -> Result<(), HostError> {
+        if Kernel::parse(&self.release) < KERNEL_MIN {
+            return Err(HostError::KernelTooOld {
+                release: self.release.clone(),
+            });
         }
         if self.descriptors < DESCRIPTORS_MIN {
             return Err(HostError::TooFewDescriptors {
@@ -194,10 +169,8 @@ mod tests {
     use super::*;
 
     fn able() -> Host {
-        let uring_disabled = Some("0\n".to_owned());
         Host {
             release: "6.1.0-18-amd64".to_owned(),
-            uring_disabled,
             descriptors: 1024,
             locked_bytes: 512 << 10,
         }
@@ -207,7 +180,7 @@ mod tests {
     fn a_host_with_just_enough_is_taken() {
         let host = able();
 
-        assert_eq!(host.check(Transport::Ring), Ok(()));
+        assert_eq!(host.check(), Ok(()));
         assert_eq!(host.connections(), 512);
     }
 
@@ -220,20 +193,6 @@ mod tests {
                     ..able()
                 },
                 "5.8",
-            ),
-            (
-                Host {
-                    release: "5.15.3".to_owned(),
-                    ..able()
-                },
-                "transport = \"auto\"",
-            ),
-            (
-                Host {
-                    uring_disabled: Some("2\n".to_owned()),
-                    ..able()
-                },
-                "sysctl",
             ),
             (
                 Host {
@@ -252,7 +211,7 @@ mod tests {
         ];
 
         for (host, advice) in lacks {
-            let error = host.check(Transport::Ring).expect_err("a lacking host");
+            let error = host.check().expect_err("a lacking host");
             assert!(error.to_string().contains(advice), "{error}");
         }
     }
@@ -261,10 +220,9 @@ mod tests {
     fn an_older_kernel_runs_the_plain_transport() {
         let host = Host {
             release: "5.15.0".to_owned(),
-            uring_disabled: None,
             ..able()
         };
 
-        assert_eq!(host.check(Transport::Auto), Ok(()));
+        assert_eq!(host.check(), Ok(()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rollcall_core::data::Summary;
 use rollcall_core::meta::MetaCommand;
 use rollcall_core::query::{Answer, Order, Query};
 use rollcall_core::session::lane::Lane;
@@ -30,6 +31,8 @@ pub(crate) enum ToCore {
     Apply(Ticket, MetaCommand),
     /// Do this once.
     Order(Ticket, Order),
+    /// Say what must be known after a restart.
+    Remember(Ticket),
     /// Take no new client, and hand over those there are within this time.
     Drain(Duration),
     /// End now.
@@ -43,6 +46,10 @@ pub(crate) enum ToControl {
     Answered(Ticket, Answer),
     /// A command or an order is carried out, and touched so many connections.
     Done(Ticket, u64),
+    /// Something changed that must be known after a restart; said once until it was asked for.
+    Changed,
+    /// What must be known after a restart.
+    Remembered(Ticket, Summary),
     /// No client is left.
     Drained,
 }

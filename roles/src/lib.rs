@@ -18,6 +18,7 @@ mod lanes;
 pub mod log;
 pub mod metrics;
 pub mod node;
+mod remembered;
 mod session;
 pub mod systemd;
 

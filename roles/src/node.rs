@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rollcall_core::data::Summary;
 use rollcall_core::names::{Member, NodeId};
 use rollcall_core::ring::HashRing;
 use rollcall_core::session::Place;
@@ -24,6 +25,7 @@ use crate::control::{self, Control};
 use crate::driver::{Driver, Roles};
 use crate::error::Exit;
 use crate::lanes::Message;
+use crate::remembered::Remembered;
 use crate::systemd;
 
 /// How long open HTTP requests may take once the node has ended.
@@ -66,7 +68,7 @@ impl std::error::Error for StartError {}
 pub fn run(config: Config) -> Result<(), StartError> {
     executor::prepare_process();
     let seats = seats(&config)?;
-    let transport = transport(&config, seats.len())?;
+    let transport = transport(config.node.transport)?;
     let ports = Ports::bind(&config, seats.len())?;
     let control = Ringer::new().map_err(StartError::unavailable)?;
     let signals = signal::Signals::catch(&control).map_err(StartError::unavailable)?;
@@ -74,7 +76,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let ringers: Vec<_> = seats.iter().map(|seat| seat.ringer.clone()).collect();
     let mut meshes = mesh::connect(&ringers, &control);
     let control_mesh = meshes.pop().expect("the last mesh is that of the control executor");
-    let plan = CorePlan::new(&config, transport, seats.len());
+    let (memory, before) = recall(&config);
+    let plan = CorePlan::new(&config, transport, seats.len(), before);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
 
     let facts = control::facts(&config, plan.cores, ports.bolt);
@@ -84,6 +87,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         http: ports.http,
         mesh: control_mesh,
         signals,
+        memory,
     };
     let ended = executor::run_control(&control, |bell| serve(served, bell)).map_err(StartError::unavailable)?;
     for core in cores {
@@ -102,17 +106,37 @@ fn seats(config: &Config) -> Result<Vec<Seat>, StartError> {
     executor::plan_cores(cores, &executor::available_cpus()).map_err(StartError::unavailable)
 }
 
-fn transport(config: &Config, cores: usize) -> Result<TransportKind, StartError> {
-    let host = probe::probe(cores, 0).map_err(StartError::unavailable)?;
-    match (config.node.transport, host.ring_refused) {
+fn transport(wanted: Transport) -> Result<TransportKind, StartError> {
+    let host = probe::probe().map_err(StartError::unavailable)?;
+    match (wanted, host.ring_refused) {
         (Transport::Plain, _) => Ok(TransportKind::Plain),
-        (Transport::Ring, Some(refused)) => Err(StartError::Unavailable(refused)),
+        (Transport::Ring, Some(refused)) => {
+            let advice = "use transport = \"auto\" to do without it";
+            Err(StartError::Unavailable(format!("{refused}; {advice}")))
+        }
         (Transport::Auto, Some(refused)) => {
             tracing::warn!(reason = refused, "using the plain transport");
             Ok(TransportKind::Plain)
         }
         (Transport::Auto | Transport::Ring, None) => Ok(TransportKind::Ring),
     }
+}
+
+/// What the node remembers of its former life. Without a directory that it may write, it starts as if there was none.
+fn recall(config: &Config) -> (Option<Remembered>, Summary) {
+    let opened = Remembered::in_directory(&config.node.data_dir);
+    let memory = match opened {
+        Ok(memory) => memory,
+        Err(error) => {
+            tracing::warn!(%error, "a restart will not be remembered");
+            return (None, Summary::default());
+        }
+    };
+    let before = memory.load().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the former life of this node is not known");
+        Summary::default()
+    });
+    (Some(memory), before)
 }
 
 /// Everything that is listened on, bound before anything starts.
@@ -157,10 +181,11 @@ struct CorePlan {
     settings: Settings,
     admission: Arc<Admission>,
     cancel_from: Arc<[IpAddr]>,
+    before: Arc<Summary>,
 }
 
 impl CorePlan {
-    fn new(config: &Config, transport: TransportKind, cores: usize) -> Self {
+    fn new(config: &Config, transport: TransportKind, cores: usize, before: Summary) -> Self {
         let cores = u16::try_from(cores).expect("seats are numbered in 16 bits");
         let node = NodeId(1);
         let per_ip = config.session.connections_per_ip_max as usize;
@@ -177,6 +202,7 @@ impl CorePlan {
             },
             admission: Arc::new(Admission::new(config.session.connections_max as usize, per_ip)),
             cancel_from: config.admin.cancel_address_from.clone().into(),
+            before: Arc::new(before),
         }
     }
 
@@ -190,7 +216,7 @@ impl CorePlan {
             cores: self.cores,
             ring: self.ring.clone(),
         };
-        Roles::new(place, self.seed, Arc::clone(&self.cancel_from))
+        Roles::new(place, self.seed, &self.before, Arc::clone(&self.cancel_from))
     }
 }
 
@@ -243,6 +269,7 @@ struct Served {
     http: Vec<(Role, HttpListener)>,
     mesh: Mesh<Message>,
     signals: signal::Signals,
+    memory: Option<Remembered>,
 }
 
 async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
@@ -252,9 +279,10 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
         http,
         mesh,
         mut signals,
+        memory,
     } = served;
     tracing::info!(role = "session", protocol = "bolt", address = %facts.bolt, cores = facts.cores, "listening");
-    let control = Control::new(mesh, facts, config.session.drain);
+    let control = Control::new(mesh, facts, config.session.drain, memory);
     let access = Access {
         token: config.admin.token,
         allow_unauthenticated: config.admin.allow_unauthenticated_admin,

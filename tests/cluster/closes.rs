@@ -60,9 +60,10 @@ on_one_and_two_cores! {
         }
         publish(&mut new, &service.version(2), &["still mine"]);
 
-        observer.list_of(&["still mine"]);
+        let still = observer.list_of(&["still mine"]);
         new.close();
-        assert!(observer.list().zones.is_empty());
+        let end = observer.list();
+        assert!(end.zones.is_empty(), "after {still:?} came {end:?}");
     }
 
     fn an_unregister_over_the_new_connection_is_not_undone_by_the_old(cores: usize) {

@@ -152,8 +152,8 @@ impl Frame {
         out
     }
 
-    /// Takes the first frame out of `bytes`, or nothing while it is incomplete.
-    pub fn take(bytes: &mut Vec<u8>) -> Option<Self> {
+    /// The frame at the start of `bytes` and its length, or nothing while it is incomplete.
+    pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
         let (start, layout) = match bytes.first()? {
             1 => (1, Layout::V1),
             2 if *bytes.get(1)? == 1 => (2, Layout::V2),
@@ -208,8 +208,7 @@ impl Frame {
             class: String::from_utf8_lossy(&bytes[body..body + class]).into_owned(),
             content: bytes[end - content..end].to_vec(),
         };
-        bytes.drain(..whole);
-        Some(frame)
+        Some((frame, whole))
     }
 }
 
@@ -252,18 +251,18 @@ mod tests {
                 ..Frame::request(7, "a.Class", vec![1, 2, 3])
             };
             let answer = request.answer(2, "b.Class", vec![9; 40]);
-            let mut bytes = [request.encode(), answer.encode()].concat();
-            let half = bytes.split_off(bytes.len() - 1);
+            let bytes = [request.encode(), answer.encode()].concat();
+            let first = request.encode().len();
 
-            assert_eq!(Frame::take(&mut bytes), Some(request));
-            assert_eq!(Frame::take(&mut bytes), None);
-            bytes.extend(half);
+            assert_eq!(Frame::decode(&bytes), Some((request, first)));
+            assert_eq!(Frame::decode(&bytes[first..bytes.len() - 1]), None);
+            let answer = Frame {
+                timeout_ms: 0,
+                ..answer
+            };
             assert_eq!(
-                Frame::take(&mut bytes),
-                Some(Frame {
-                    timeout_ms: 0,
-                    ..answer
-                })
+                Frame::decode(&bytes[first..]),
+                Some((answer, bytes.len() - first))
             );
         }
     }

@@ -31,6 +31,8 @@ pub enum Acknowledge {
 pub struct RawClient {
     stream: TcpStream,
     bytes: Vec<u8>,
+    /// How many of `bytes` were taken.
+    taken: usize,
     heard: VecDeque<Frame>,
     next_id: u32,
     ended: bool,
@@ -47,6 +49,7 @@ impl RawClient {
         Self {
             stream,
             bytes: Vec::new(),
+            taken: 0,
             heard: VecDeque::new(),
             next_id: 0,
             ended: false,
@@ -219,10 +222,12 @@ impl RawClient {
     /// The next frame from the socket, acknowledged if it is a push; nothing when the session closed.
     fn read(&mut self, deadline: Instant, wanted: &str) -> Option<Frame> {
         loop {
-            if let Some(frame) = Frame::take(&mut self.bytes) {
+            if let Some((frame, length)) = Frame::decode(&self.bytes[self.taken..]) {
+                self.taken += length;
                 self.respond(&frame);
                 return Some(frame);
             }
+            self.bytes.drain(..std::mem::take(&mut self.taken));
             if self.ended {
                 return None;
             }

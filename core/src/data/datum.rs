@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::exchange::{Change, ToSession};
+use crate::machine::Instant;
 use crate::names::{DataInfoId, Member, RegisterId};
 use crate::publisher::{Publisher, Publishers};
 use crate::version::DatumVersion;
@@ -19,6 +20,8 @@ pub struct Datum {
     /// What happened between `notified` and `version`.
     changes: Vec<Change>,
     interested: Vec<Member>,
+    /// It is empty and may be forgotten then.
+    pub(super) kept_until: Option<Instant>,
 }
 
 /// What became of a registration.
@@ -40,6 +43,7 @@ impl Default for Datum {
             publishers: Publishers::default(),
             changes: Vec::new(),
             interested: Vec::new(),
+            kept_until: None,
         }
     }
 }
@@ -63,20 +67,18 @@ impl Datum {
     pub(super) fn put(&mut self, publisher: Arc<Publisher>) -> Put {
         match self.publishers.find(&publisher.register_id) {
             Some(held) if held.order > publisher.order => Put::Outdated,
-            Some(held) if held.shows_the_same_as(&publisher) => {
-                self.publishers.put(publisher);
-                Put::HolderMoved
-            }
-            _ => {
-                self.replace(publisher);
-                Put::Shown
-            }
+            _ => self.replace(publisher),
         }
     }
 
-    pub(super) fn replace(&mut self, publisher: Arc<Publisher>) {
-        self.publishers.put(Arc::clone(&publisher));
+    /// As `put`, whatever the order.
+    pub(super) fn replace(&mut self, publisher: Arc<Publisher>) -> Put {
+        let held = self.publishers.put(Arc::clone(&publisher));
+        if held.is_some_and(|held| held.shows_the_same_as(&publisher)) {
+            return Put::HolderMoved;
+        }
         self.changes.push(Change::Put(publisher));
+        Put::Shown
     }
 
     pub(super) fn remove(&mut self, register_id: &RegisterId) -> bool {

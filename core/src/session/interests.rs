@@ -32,8 +32,8 @@ struct Watched {
     changed: bool,
     /// The owner was asked and has not answered.
     asked_owner: bool,
-    /// Since when nobody here wants it.
-    idle_since: Option<Instant>,
+    /// Nobody here wants it: it is dropped then.
+    dropped_at: Option<Instant>,
 }
 
 /// The session's copy of a datum.
@@ -74,10 +74,11 @@ pub(super) struct Interests {
     changed: VecDeque<DataInfoId>,
     /// Owners that were asked: when to ask again.
     unanswered: VecDeque<(Instant, DataInfoId)>,
-    /// Services nobody wants: when to tell the owner.
-    idle: VecDeque<(Instant, DataInfoId)>,
-    /// Bodies in the order of their encoding, for the bound of the cache.
-    cached: VecDeque<(DataInfoId, Slice, DatumVersion, usize)>,
+    /// Services nobody wants, each once, by when to tell the owner.
+    idle: BTreeSet<(Instant, DataInfoId)>,
+    /// Bodies in the order of their encoding, for the bound of the cache; some were replaced meanwhile.
+    cached: VecDeque<(DataInfoId, Slice, DatumVersion)>,
+    /// Length of the bodies that are held.
     cached_bytes: usize,
     /// Cores whose lane is full: they get the newest body when it is not.
     congested: BTreeMap<CoreId, BTreeSet<(DataInfoId, Slice)>>,
@@ -89,11 +90,16 @@ impl Interests {
             watched: seed.table(),
             changed: VecDeque::new(),
             unanswered: VecDeque::new(),
-            idle: VecDeque::new(),
+            idle: BTreeSet::new(),
             cached: VecDeque::new(),
             cached_bytes: 0,
             congested: BTreeMap::new(),
         }
+    }
+
+    /// Bytes of encoded bodies that are held for late subscribers.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.cached_bytes
     }
 
     /// The services watched here, in no order.
@@ -120,7 +126,9 @@ impl Interests {
             .entry(slice.clone())
             .or_default()
             .insert(core);
-        watched.idle_since = None;
+        if let Some(until) = watched.dropped_at.take() {
+            self.idle.remove(&(until, data_info_id.clone()));
+        }
         watched.asking.insert((slice, core));
         if is_unknown {
             self.ask_owner(now, data_info_id, needs);
@@ -155,14 +163,15 @@ impl Interests {
             cores.remove(&core);
             if cores.is_empty() {
                 watched.interested.remove(&slice);
-                watched.bodies.remove(&slice);
+                let body = watched.bodies.remove(&slice);
+                self.cached_bytes -= body.map_or(0, |body| body.len());
             }
         }
         watched.asking.remove(&(slice, core));
-        if watched.interested.is_empty() && watched.idle_since.is_none() {
-            watched.idle_since = Some(now);
-            self.idle
-                .push_back((now + limits::INTEREST_KEPT, data_info_id));
+        if watched.interested.is_empty() && watched.dropped_at.is_none() {
+            let until = now + limits::INTEREST_KEPT;
+            watched.dropped_at = Some(until);
+            self.idle.insert((until, data_info_id));
         }
     }
 
@@ -192,7 +201,10 @@ impl Interests {
             return;
         }
         if from != view.version {
-            self.ask_owner(now, data_info_id, needs);
+            // One question at a time: its answer comes after this notice, or it is asked again when none comes.
+            if !watched.asked_owner {
+                self.ask_owner(now, data_info_id, needs);
+            }
             return;
         }
         view.apply(to, changes);
@@ -249,9 +261,9 @@ impl Interests {
     ) {
         let mut remote: Vec<_> = self
             .watched
-            .keys()
-            .filter(|id| is_remote(id))
-            .cloned()
+            .iter()
+            .filter(|&(id, watched)| !watched.asked_owner && is_remote(id))
+            .map(|(id, _)| id.clone())
             .collect();
         remote.sort_unstable();
         for data_info_id in remote {
@@ -264,7 +276,7 @@ impl Interests {
             return Some(Instant::default());
         }
         let unanswered = self.unanswered.front().map(|&(at, _)| at);
-        let idle = self.idle.front().map(|&(at, _)| at);
+        let idle = self.idle.first().map(|&(at, _)| at);
         [unanswered, idle].into_iter().flatten().min()
     }
 
@@ -335,17 +347,14 @@ impl Interests {
                     let bytes = view.encode(slice);
                     stats.bodies_encoded += 1;
                     self.cached_bytes += bytes.len();
-                    self.cached.push_back((
-                        data_info_id.clone(),
-                        slice.clone(),
-                        version,
-                        bytes.len(),
-                    ));
+                    self.cached
+                        .push_back((data_info_id.clone(), slice.clone(), version));
                     let body = Body {
                         version,
                         bytes: Some(bytes.clone()),
                     };
-                    watched.bodies.insert(slice.clone(), body);
+                    let former = watched.bodies.insert(slice.clone(), body);
+                    self.cached_bytes -= former.map_or(0, |body| body.len());
                     bytes
                 }
             };
@@ -369,16 +378,16 @@ impl Interests {
         while self.cached_bytes > limits::BODY_CACHE_BYTES_MAX
             || self.cached.len() > limits::BODY_CACHE_ENTRIES_MAX
         {
-            let Some((data_info_id, slice, version, len)) = self.cached.pop_front() else {
+            let Some((data_info_id, slice, version)) = self.cached.pop_front() else {
                 return;
             };
-            self.cached_bytes -= len;
             let Some(watched) = self.watched.get_mut(&data_info_id) else {
                 continue;
             };
             if let Some(body) = watched.bodies.get_mut(&slice)
                 && body.version == version
             {
+                self.cached_bytes -= body.len();
                 body.bytes = None;
             }
         }
@@ -401,24 +410,22 @@ impl Interests {
     }
 
     fn drop_idle(&mut self, now: Instant, needs: &mut Vec<Need>) {
-        while let Some((at, _)) = self.idle.front()
+        while let Some((at, _)) = self.idle.first()
             && *at <= now
+            && let Some((_, data_info_id)) = self.idle.pop_first()
         {
-            let Some((_, data_info_id)) = self.idle.pop_front() else {
-                return;
+            self.watched.remove(&data_info_id);
+            let no_interest = ToData::NoInterest {
+                data_info_id: data_info_id.clone(),
             };
-            let idle_since = self
-                .watched
-                .get(&data_info_id)
-                .and_then(|watched| watched.idle_since);
-            if idle_since.is_some_and(|since| since + limits::INTEREST_KEPT <= now) {
-                self.watched.remove(&data_info_id);
-                let no_interest = ToData::NoInterest {
-                    data_info_id: data_info_id.clone(),
-                };
-                needs.push(Need::Tell(data_info_id, no_interest));
-            }
+            needs.push(Need::Tell(data_info_id, no_interest));
         }
+    }
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -431,7 +438,7 @@ impl Watched {
             asking: BTreeSet::new(),
             changed: false,
             asked_owner: false,
-            idle_since: None,
+            dropped_at: None,
         }
     }
 }

@@ -31,8 +31,14 @@ impl Session {
             meta::Effect::Nothing | meta::Effect::Shutdown => {}
             meta::Effect::PushStopped => self.pushes.set_stopped(true),
             meta::Effect::PushResumed => self.pushes.set_stopped(false),
-            meta::Effect::BlacklistChanged => self.enforce_blacklist(now, out),
-            meta::Effect::ClientsOff(clients) => self.take_clients_off(now, &clients, out),
+            meta::Effect::BlacklistChanged => {
+                self.enforce_blacklist(now, out);
+                self.empty_anew(now);
+            }
+            meta::Effect::ClientsOff(clients) => {
+                self.take_clients_off(now, &clients, out);
+                self.empty_anew(now);
+            }
             meta::Effect::ClientsOpened(ips) => {
                 self.close_where(|peer| ips.contains(&peer.ip().to_canonical()), out)
             }
@@ -82,7 +88,22 @@ impl Session {
             self.hand_out_provided(now, key.data_info_id.clone());
             return;
         }
-        let version = VersionClock::new(DatumVersion::NOTHING_KNOWN, 0).next(now);
+        let version = match self.pushes.version(key) {
+            Some(version) => version,
+            None => VersionClock::new(self.pushes.highest(), 0).next(now),
+        };
+        self.hand_out_nobody(now, key, version);
+    }
+
+    /// Whoever may not subscribe from here on holds a list at any version heard so far: the empty ones need a higher one.
+    fn empty_anew(&mut self, now: Now) {
+        for key in self.pushes.hidden_topics() {
+            let version = VersionClock::new(self.pushes.highest(), 0).next(now);
+            self.hand_out_nobody(now, &key, version);
+        }
+    }
+
+    fn hand_out_nobody(&mut self, now: Now, key: &TopicKey, version: DatumVersion) {
         let nobody = received_data::encode_body(std::iter::empty::<(&str, std::iter::Empty<_>)>());
         self.pushes
             .on_body(now.monotonic, key, version, Bytes::from(nobody));

@@ -68,6 +68,8 @@ pub(super) struct Group {
     failures: u32,
     retry_at: Option<Instant>,
     queued: bool,
+    /// Listed among those that wait for their topic's body.
+    waits: bool,
 }
 
 /// One subscriber or configurator.
@@ -131,6 +133,13 @@ impl Seat {
             zone: Name::clone(&declared.zone),
         }
     }
+
+    /// The same seat before another part of the datum.
+    pub(super) fn showing(&self, slice: Slice) -> Self {
+        let mut other = self.clone();
+        other.key.slice = slice;
+        other
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,6 +189,7 @@ pub(super) struct Pushes {
     fanouts: VecDeque<u32>,
     alarms: BinaryHeap<Reverse<(Instant, Alarm)>>,
     stopped: bool,
+    highest: DatumVersion,
 }
 
 impl Pushes {
@@ -194,6 +204,7 @@ impl Pushes {
             fanouts: VecDeque::new(),
             alarms: BinaryHeap::new(),
             stopped: false,
+            highest: DatumVersion::NOTHING_KNOWN,
         }
     }
 
@@ -247,7 +258,45 @@ impl Pushes {
             .collect()
     }
 
-    /// A subscriber joins, or registers again: it is due a push whatever it was sent before. False if its group is full.
+    pub(super) fn has_topic(&self, key: &TopicKey) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// The newest version heard of this part.
+    pub(super) fn version(&self, key: &TopicKey) -> Option<DatumVersion> {
+        self.topics[*self.by_key.get(key)? as usize].version
+    }
+
+    /// The highest version of a datum heard of.
+    pub(super) fn highest(&self) -> DatumVersion {
+        self.highest
+    }
+
+    /// What is shown to those who may not subscribe.
+    pub(super) fn hidden_topics(&self) -> Vec<TopicKey> {
+        let topics = self.topics.iter().map(|(_, topic)| &topic.key);
+        topics
+            .filter(|key| key.slice == Slice::Nothing)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether this subscriber sits there.
+    pub(super) fn has(&self, seat: &Seat, register_id: &RegisterId) -> bool {
+        let Some(group) = self.find_group(seat) else {
+            return false;
+        };
+        let mut subscribers = self.groups[group as usize].subscribers.iter();
+        subscribers.any(|known| known.register_id == *register_id)
+    }
+
+    fn find_group(&self, seat: &Seat) -> Option<u32> {
+        let topic = *self.by_key.get(&seat.key)?;
+        let member = (seat.connection, topic, seat.scope, Name::clone(&seat.zone));
+        self.by_member.get(&member).copied()
+    }
+
+    /// A subscriber joins, or registers again: it is due a push whatever it was sent before.
     pub(super) fn join(
         &mut self,
         connections: &mut Connections,
@@ -264,7 +313,13 @@ impl Pushes {
             Some(&group) => group,
             None => self.add_group(connections, member),
         };
-        let subscribers = &mut self.groups[group as usize].subscribers;
+        let Group {
+            subscribers,
+            retry_at,
+            ..
+        } = &mut self.groups[group as usize];
+        // A pause after a failure is for those who failed, not for who joins.
+        *retry_at = None;
         let known = subscribers
             .iter()
             .position(|known| known.register_id == subscriber.register_id);
@@ -291,11 +346,7 @@ impl Pushes {
         register_id: &RegisterId,
         needs: &mut Vec<Need>,
     ) -> bool {
-        let Some(&topic) = self.by_key.get(&seat.key) else {
-            return false;
-        };
-        let member = (seat.connection, topic, seat.scope, seat.zone);
-        let Some(&group) = self.by_member.get(&member) else {
+        let Some(group) = self.find_group(&seat) else {
             return false;
         };
         let subscribers = &mut self.groups[group as usize].subscribers;
@@ -307,10 +358,19 @@ impl Pushes {
         };
         subscribers.remove(place);
         if subscribers.is_empty() {
-            connections
-                .at(seat.connection)
-                .groups
-                .retain(|&other| other != group);
+            let connection = connections.at(seat.connection);
+            connection.groups.retain(|&other| other != group);
+            // Its pushes leave with it: a late answer must not count for whoever gets its place.
+            connection.unacknowledged.retain(|&request_id| {
+                let push = self.in_flight.find(seat.connection, request_id);
+                let goes = push.is_some_and(|push| push.group == group);
+                if goes {
+                    self.in_flight.remove(seat.connection, request_id);
+                    let topic = self.groups[group as usize].topic;
+                    self.topics[topic as usize].release_body();
+                }
+                !goes
+            });
             self.remove_group(group, needs);
         }
         true
@@ -351,21 +411,27 @@ impl Pushes {
         if topic.version.is_some_and(|held| held > version) {
             return;
         }
+        if key.slice != Slice::Config {
+            self.highest = self.highest.max(version);
+        }
         let is_newer = topic.version != Some(version);
         if is_newer || topic.body.is_none() {
             topic.body = Some(Rc::new(body));
             topic.crc = None;
         }
         topic.version = Some(version);
-        let waiting = std::mem::take(&mut topic.waiting);
         if is_newer {
             topic.changed_at = now;
             if topic.remaining == 0 {
                 self.fanouts.push_back(index);
             }
             topic.remaining = topic.groups.len();
-        } else {
-            waiting.into_iter().for_each(|group| self.enqueue(group));
+        }
+        for group in topic.waiting.drain(..) {
+            self.groups[group as usize].waits = false;
+            if !is_newer {
+                enqueue(&mut self.groups, &mut self.ready, group);
+            }
         }
     }
 
@@ -505,6 +571,8 @@ impl Pushes {
         let group = self.groups.get(push.group as usize)?;
         let topic = &mut self.topics[group.topic as usize];
         let body = topic.body.as_ref()?;
+        // The body is the topic's newest, and so the version that goes with it.
+        push.version = topic.version?;
         let crc = match topic.crc {
             Some(crc) => crc,
             None if protocol.has_crc() => *topic.crc.insert(crc32fast::hash(body)),
@@ -582,8 +650,12 @@ impl Pushes {
             failures: 0,
             retry_at: None,
             queued: false,
+            waits: false,
         }));
         groups.push(index);
+        // A fan-out in progress goes round: with one more on its way it would end before it met everybody.
+        let remaining = &mut self.topics[topic as usize].remaining;
+        *remaining += usize::from(*remaining > 0);
         connections.at(connection).groups.push(index);
         self.by_member.insert(member, index);
         index
@@ -663,17 +735,23 @@ impl Pushes {
         let Some(version) = topic.version else {
             return;
         };
-        if self.stopped || connection.blocked || group.retry_at.is_some_and(|at| at > now) {
+        if connection.blocked || group.retry_at.is_some_and(|at| at > now) {
             return;
         }
         let Some(is_change) = group.due(version) else {
             return;
         };
+        if self.stopped {
+            stats.pushes_withheld += 1;
+            return;
+        }
         if topic.body.is_none() {
             if topic.waiting.is_empty() {
                 needs.push(Need::Body(topic.key.clone()));
             }
-            topic.waiting.push(index);
+            if !std::mem::replace(&mut group.waits, true) {
+                topic.waiting.push(index);
+            }
             return;
         }
         if self.in_flight.is_full() {
@@ -739,11 +817,7 @@ impl Pushes {
         let Some(group) = self.groups.get(group as usize) else {
             return;
         };
-        let topic = &mut self.topics[group.topic as usize];
-        topic.in_flight -= 1;
-        if topic.in_flight == 0 && topic.remaining == 0 {
-            topic.body = None;
-        }
+        self.topics[group.topic as usize].release_body();
     }
 
     fn ring_alarms(&mut self, now: Instant, connections: &mut Connections, stats: &mut Stats) {
@@ -808,6 +882,16 @@ pub(super) enum Joined {
     Again,
     /// Its connection has as many subscribers of this service as it may.
     Full,
+}
+
+impl Topic {
+    /// A push that needed the body is over.
+    fn release_body(&mut self) {
+        self.in_flight -= 1;
+        if self.in_flight == 0 && self.remaining == 0 {
+            self.body = None;
+        }
+    }
 }
 
 impl Group {

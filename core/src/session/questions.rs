@@ -77,6 +77,7 @@ impl Session {
         self.stats.subscribers = counts.subscribers;
         self.stats.configurators = counts.configurators;
         self.stats.pushes_in_flight = self.pushes.unacknowledged() as u64;
+        self.stats.bodies_bytes = self.interests.held_bytes() as u64;
         self.stats.publishers_in_grace = self.registrations.in_grace() as u64;
         self.stats.queue_parked_requests =
             self.parked.iter().map(|parked| parked.len() as u64).sum();

@@ -28,6 +28,8 @@ struct Registration {
     publisher: Arc<Publisher>,
     /// Older declarations of the same id by connections that are still there: the newest of them stands again if the holder closes.
     displaced: Vec<Arc<Publisher>>,
+    /// The last time that the owner was told: what was told before need not be told again.
+    told: Option<Token>,
 }
 
 /// What one connection declared here.
@@ -100,6 +102,8 @@ pub(super) struct Registrations {
     graces: VecDeque<(Instant, ConnectId)>,
     bytes: usize,
     count: usize,
+    /// The node is stopping: its clients are on their way to others, nothing of theirs is removed.
+    draining: bool,
 }
 
 impl Registrations {
@@ -114,6 +118,7 @@ impl Registrations {
             graces: VecDeque::new(),
             bytes: 0,
             count: 0,
+            draining: false,
         }
     }
 
@@ -182,6 +187,9 @@ impl Registrations {
             PendingChange::Put,
             Some(waiting),
         );
+        if let Some(registration) = self.find(&data_info_id, &publisher.register_id) {
+            registration.told = Some(token);
+        }
         let put = ToData::Put {
             data_info_id: data_info_id.clone(),
             publisher,
@@ -233,14 +241,30 @@ impl Registrations {
         needs: &mut Vec<Need>,
     ) {
         match ended_by {
-            EndedBy::Peer | EndedBy::Silence | EndedBy::Operator => {
-                self.remove_all_of(connect_id, needs)
-            }
-            EndedBy::Us => {
-                if let Some(declared) = self.declared.get_mut(&connect_id) {
-                    declared.ended = true;
-                    self.graces.push_back((now + limits::GRACE, connect_id));
-                }
+            EndedBy::Operator => self.remove_all_of(connect_id, needs),
+            _ if self.draining => {}
+            EndedBy::Peer | EndedBy::Silence => self.remove_all_of(connect_id, needs),
+            EndedBy::Us => self.await_client(now, connect_id),
+        }
+    }
+
+    /// The node stops.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        self.graces.clear();
+    }
+
+    /// What the connection holds stays for a grace; what others took over from it stands not again.
+    fn await_client(&mut self, now: Instant, connect_id: ConnectId) {
+        let Some(declared) = self.declared.get_mut(&connect_id) else {
+            return;
+        };
+        declared.ended = true;
+        self.graces.push_back((now + limits::GRACE, connect_id));
+        for (data_info_id, register_id) in &declared.registrations {
+            let service = self.services.get_mut(data_info_id);
+            if let Some(registration) = service.and_then(|service| service.get_mut(register_id)) {
+                registration.forget_displaced(connect_id);
             }
         }
     }
@@ -296,29 +320,37 @@ impl Registrations {
         data_info_id: &DataInfoId,
         publisher: &Publisher,
     ) -> Result<(), Refusal> {
-        let declared = self.declared.get(&publisher.holder.connect_id);
-        if declared.is_some_and(|declared| {
-            declared.registrations.len() >= limits::REGISTRATIONS_PER_CONNECTION_MAX
-        }) {
+        let connect_id = publisher.holder.connect_id;
+        let service = self.services.get(data_info_id);
+        let held = service.and_then(|service| service.get(&publisher.register_id));
+        if !held.is_some_and(|held| held.is_declared_by(connect_id))
+            && self.count_declared(connect_id) >= limits::REGISTRATIONS_PER_CONNECTION_MAX
+        {
             return Err(Refusal::TooManyRegistrations);
         }
-        let Some(service) = self.services.get(data_info_id) else {
+        let replaced = held.map_or(0, |held| held.publisher.boxes.bytes().len());
+        let added = publisher.boxes.bytes().len().saturating_sub(replaced);
+        if added > 0 && self.bytes + added > limits::PUBLISHED_BYTES_PER_CORE_MAX {
+            return Err(Refusal::TooManyBytes);
+        }
+        let Some(service) = service else {
             return match self.services.len() < limits::SERVICES_PER_CORE_MAX {
                 true => Ok(()),
                 false => Err(Refusal::TooManyServices),
             };
         };
-        if self.bytes + publisher.boxes.bytes().len() > limits::PUBLISHED_BYTES_PER_CORE_MAX {
-            return Err(Refusal::TooManyBytes);
-        }
-        if service.len() < limits::ZONES_PER_DATUM_MAX {
+        let mut publishers = service.values().map(|registration| &registration.publisher);
+        // Nearly always the first one has the zone: that a service has many publishers costs nothing here.
+        if service.len() < limits::ZONES_PER_DATUM_MAX
+            || publishers.any(|other| other.zone == publisher.zone)
+        {
             return Ok(());
         }
         let zones: BTreeSet<_> = service
             .values()
             .map(|registration| &registration.publisher.zone)
             .collect();
-        match zones.len() < limits::ZONES_PER_DATUM_MAX || zones.contains(&publisher.zone) {
+        match zones.len() < limits::ZONES_PER_DATUM_MAX {
             true => Ok(()),
             false => Err(Refusal::TooManyZones),
         }
@@ -336,6 +368,7 @@ impl Registrations {
                 Registration {
                     publisher: Arc::clone(publisher),
                     displaced: Vec::new(),
+                    told: None,
                 },
             );
             self.note_declared(connect_id, data_info_id, &publisher.register_id);
@@ -392,13 +425,11 @@ impl Registrations {
         let Some(registration) = service.and_then(|service| service.get_mut(&register_id)) else {
             return;
         };
-        registration
-            .displaced
-            .retain(|other| other.holder.connect_id != connect_id);
+        registration.forget_displaced(connect_id);
         if registration.publisher.holder.connect_id != connect_id {
             return;
         }
-        let holder = registration.publisher.holder;
+        let Publisher { holder, order, .. } = *registration.publisher;
         let successor = registration.take_newest_displaced();
         match &successor {
             Some(successor) => {
@@ -408,7 +439,11 @@ impl Registrations {
             }
             None => self.drop_registration(&data_info_id, &register_id),
         }
-        let cause = Removal::Closed { holder, successor };
+        let cause = Removal::Closed {
+            holder,
+            order,
+            successor,
+        };
         self.tell_removed(data_info_id, register_id, cause, None, needs);
     }
 
@@ -502,6 +537,35 @@ impl Registrations {
         )
     }
 
+    fn find(
+        &mut self,
+        data_info_id: &DataInfoId,
+        register_id: &RegisterId,
+    ) -> Option<&mut Registration> {
+        self.services.get_mut(data_info_id)?.get_mut(register_id)
+    }
+
+    /// A removal that is told again names who stands then: the successor of its first telling may have gone meanwhile.
+    fn as_it_stands(
+        &mut self,
+        cause: Removal,
+        data_info_id: &DataInfoId,
+        register_id: &RegisterId,
+    ) -> Removal {
+        let Removal::Closed { holder, order, .. } = cause else {
+            return cause;
+        };
+        let standing = self.find(data_info_id, register_id);
+        let successor = standing
+            .map(|registration| Arc::clone(&registration.publisher))
+            .filter(|publisher| publisher.holder != holder);
+        Removal::Closed {
+            holder,
+            order,
+            successor,
+        }
+    }
+
     /// The owner is silent: the client is answered, for this session keeps the registration, and the owner is told again.
     fn resend(&mut self, now: Instant, token: Token, needs: &mut Vec<Need>) {
         let Some(pending) = self.find_pending(token) else {
@@ -512,24 +576,29 @@ impl Registrations {
         }
         let data_info_id = pending.data_info_id.clone();
         let register_id = pending.removal_of.clone();
-        let message = match &pending.change {
-            PendingChange::Remove(cause) => ToData::Remove {
+        let removal = match &pending.change {
+            PendingChange::Put => None,
+            PendingChange::Remove(cause) => Some(cause.clone()),
+        };
+        let message = match removal {
+            Some(cause) => ToData::Remove {
+                cause: self.as_it_stands(cause, &data_info_id, &register_id),
                 data_info_id: data_info_id.clone(),
                 register_id,
-                cause: cause.clone(),
                 token,
             },
-            PendingChange::Put => {
-                let service = self.services.get(&data_info_id);
-                let Some(registration) = service.and_then(|service| service.get(&register_id))
+            None => {
+                let registration = self.find(&data_info_id, &register_id);
+                let Some(registration) =
+                    registration.filter(|registration| registration.told == Some(token))
                 else {
-                    // Taken back meanwhile: the removal is pending on its own.
+                    // Taken back, or told again, meanwhile: that is pending on its own.
                     self.take_pending(token);
                     return;
                 };
                 ToData::Put {
-                    data_info_id: data_info_id.clone(),
                     publisher: Arc::clone(&registration.publisher),
+                    data_info_id: data_info_id.clone(),
                     token,
                 }
             }
@@ -541,6 +610,16 @@ impl Registrations {
 }
 
 impl Registration {
+    fn is_declared_by(&self, connect_id: ConnectId) -> bool {
+        let mut all = self.displaced.iter().chain([&self.publisher]);
+        all.any(|publisher| publisher.holder.connect_id == connect_id)
+    }
+
+    fn forget_displaced(&mut self, connect_id: ConnectId) {
+        self.displaced
+            .retain(|other| other.holder.connect_id != connect_id);
+    }
+
     fn displace(&mut self, publisher: Arc<Publisher>) {
         self.displaced
             .retain(|other| other.holder != publisher.holder);

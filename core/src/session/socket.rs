@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::limits;
 use crate::machine::Now;
 use crate::message::Boxes;
 use crate::meta::Side;
-use crate::names::{ConnectId, CoreId};
+use crate::names::{ConnectId, CoreId, Name, Scope};
 use crate::publisher::{Holder, Order, Publisher};
 
 use super::answer::{Answer, Kind, Refusal};
@@ -114,12 +115,15 @@ impl Session {
         if seat.key.slice != Slice::Config && !self.may(Side::Subscriber, peer) {
             seat.key.slice = Slice::Nothing;
         }
+        self.leave_other_slice(&seat, &declared);
+        let is_known = self.pushes.has(&seat, &declared.register_id);
         let connection = self.connections.at(place);
         connection.app = Some(declared.app.clone());
-        if !connection.has_room_for_subscription() {
+        if !is_known && !connection.has_room_for_subscription() {
             return Err(Refusal::TooManyRegistrations);
         }
-        if self.pushes.topic_count() >= crate::limits::SERVICES_PER_CORE_MAX {
+        let services = self.pushes.topic_count();
+        if services >= limits::SERVICES_PER_CORE_MAX && !self.pushes.has_topic(&seat.key) {
             return Err(Refusal::TooManyServices);
         }
         let subscriber = Subscriber::new(
@@ -142,23 +146,29 @@ impl Session {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, seat: Seat, declared: &Declared) {
-        let place = seat.connection;
-        let hidden = Seat {
-            key: TopicKey {
-                slice: Slice::Nothing,
-                ..seat.key.clone()
-            },
-            ..seat.clone()
+    /// A client that may subscribe again, or no longer, has the seat of before until it registers anew.
+    fn leave_other_slice(&mut self, seat: &Seat, declared: &Declared) {
+        let slice = match (&seat.key.slice, seat.scope) {
+            (Slice::Config, _) => return,
+            (Slice::Nothing, Scope::Zone) => Slice::Zone(Name::clone(&seat.zone)),
+            (Slice::Nothing, _) => Slice::All,
+            _ => Slice::Nothing,
         };
+        self.leave(seat.showing(slice), declared);
+    }
+
+    fn unsubscribe(&mut self, seat: Seat, declared: &Declared) {
+        self.leave(seat.showing(Slice::Nothing), declared);
+        self.leave(seat, declared);
+    }
+
+    fn leave(&mut self, seat: Seat, declared: &Declared) {
+        let place = seat.connection;
         let register_id = &declared.register_id;
         let needs = &mut self.push_needs;
         if self
             .pushes
             .leave(&mut self.connections, seat, register_id, needs)
-            || self
-                .pushes
-                .leave(&mut self.connections, hidden, register_id, needs)
         {
             self.connections.at(place).subscriptions -= 1;
         }
@@ -287,7 +297,7 @@ impl Session {
                 outcome,
             } => {
                 if home != self.place.me.core {
-                    self.take_credit_back(home, 1, out);
+                    self.take_credit_back(home, 1);
                 }
                 let kind = Kind::Publisher;
                 match outcome {
@@ -310,7 +320,7 @@ impl Session {
                 };
                 self.pushes.on_body(now.monotonic, &key, version, body);
             }
-            ToSocket::Credit(credit) => self.take_credit_back(home, credit, out),
+            ToSocket::Credit(credit) => self.take_credit_back(home, credit),
             ToSocket::TakeOff(addresses) => self.take_off(now, &addresses, out),
         }
     }
@@ -408,13 +418,29 @@ impl Session {
         }
     }
 
-    fn take_credit_back(&mut self, home: CoreId, credit: u32, out: &mut Vec<Effect>) {
+    fn take_credit_back(&mut self, home: CoreId, credit: u32) {
         self.credits[home.index()] += credit;
-        for _ in 0..credit {
-            let Some(connect_id) = self.parked[home.index()].pop_front() else {
-                return;
-            };
-            out.push(Effect::Resume(connect_id));
+    }
+
+    /// Whether a request waits for credit that is there.
+    pub(super) fn can_resume(&self) -> bool {
+        let mut homes = self.parked.iter().zip(&self.credits);
+        homes.any(|(parked, &credits)| credits > 0 && !parked.is_empty())
+    }
+
+    /// Offers as many waiting requests again as there are credits. One that needs none after all, or whose connection ended,
+    /// leaves its turn to the next.
+    pub(super) fn resume_parked(&mut self, out: &mut Vec<Effect>) {
+        for (parked, &credits) in self.parked.iter_mut().zip(&self.credits) {
+            for _ in 0..credits {
+                let connections = &self.connections;
+                let is_there = |&connect_id: &_| connections.place(connect_id).is_some();
+                let Some(connect_id) = std::iter::from_fn(|| parked.pop_front()).find(is_there)
+                else {
+                    break;
+                };
+                out.push(Effect::Resume(connect_id));
+            }
         }
     }
 

@@ -69,6 +69,12 @@ impl Batch {
         self.shared.push((self.own.len(), body));
     }
 
+    /// Memory it holds, whether used or not.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let parts = self.shared.capacity() * size_of::<(usize, Rc<Bytes>)>();
+        self.own.capacity() + parts + self.marks.capacity() * size_of::<(usize, u32)>()
+    }
+
     /// Forgets everything and keeps memory only as far as the pool wants it.
     pub(crate) fn clear(&mut self) {
         self.own.clear();
@@ -78,10 +84,10 @@ impl Batch {
         if self.own.capacity() > limits::POOLED_BUFFER_BYTES_MAX {
             self.own = Vec::new();
         }
-        if self.shared.capacity() > limits::POOLED_BUFFERS_MAX {
+        if self.shared.capacity() > limits::POOLED_PARTS_MAX {
             self.shared = Vec::new();
         }
-        if self.marks.capacity() > limits::POOLED_BUFFERS_MAX {
+        if self.marks.capacity() > limits::POOLED_PARTS_MAX {
             self.marks = Vec::new();
         }
     }
@@ -105,6 +111,11 @@ impl Flight {
     /// Takes everything out of `waiting`, which gets this flight's empty batch.
     pub(crate) fn load(&mut self, waiting: &mut Batch) {
         std::mem::swap(&mut self.batch, waiting);
+    }
+
+    /// Memory it holds, whether used or not.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.batch.held_bytes()
     }
 
     /// Makes it ready for the next batch.

@@ -1,0 +1,52 @@
+//! Subscribers that come, go and come again while pushes are on their way.
+
+use super::node::Node;
+
+#[test]
+fn a_group_that_left_takes_its_push_with_it() {
+    let mut node = Node::new(1);
+    let client = node.open(0);
+    node.subscribe(client, "s", "sub");
+    let push = node.sent();
+
+    node.unsubscribe(client, "s", "sub");
+    node.acknowledge(&push[0]);
+
+    let stats = node.stats();
+    assert_eq!(stats.pushes_in_flight, 0);
+    assert_eq!(stats.dropped_stale_response, 1);
+}
+
+#[test]
+fn an_answer_to_a_group_that_left_counts_not_for_the_next_in_its_place() {
+    let mut node = Node::new(1);
+    let (client, other) = (node.open(0), node.open(0));
+    node.subscribe(client, "s", "sub");
+    node.subscribe(other, "s", "sub");
+    node.settle();
+    node.publish(client, "s", 1, "one");
+    let pushes = node.sent();
+    let to_client = pushes.iter().find(|push| push.connect_id == client);
+
+    node.unsubscribe(client, "s", "sub");
+    node.subscribe(client, "t", "sub");
+    node.acknowledge(to_client.expect("a push"));
+    node.publish(client, "s", 2, "two");
+
+    assert!(node.sent().iter().all(|push| push.connect_id == client));
+}
+
+#[test]
+fn a_client_that_subscribes_again_in_pause_is_not_kept_waiting() {
+    let mut node = Node::new(1);
+    let client = node.open(0);
+    node.subscribe(client, "s", "first");
+    let push = node.sent();
+    node.refuse(&push[0]);
+
+    node.subscribe(client, "s", "second");
+
+    let pushes = node.sent();
+    assert_eq!(pushes.len(), 1);
+    assert!(pushes[0].register_ids.contains(&"second".to_owned()));
+}
