@@ -49,6 +49,10 @@ pub(crate) enum Scenario {
     Publish(Publish),
     /// Many registrations from many connections at once.
     Burst(Burst),
+    /// All clients of a deployment come at once.
+    Storm(Storm),
+    /// A service whose publishers change at a fixed rate.
+    Churn(Churn),
     /// Memory of clients that do nothing, and what is left when they are gone.
     Idle(Idle),
     /// A server to measure against; started by the scenarios.
@@ -113,4 +117,32 @@ pub(crate) struct Idle {
     /// How long after the clients left the memory is read again.
     #[arg(long, default_value_t = 60)]
     pub(crate) after_s: u64,
+}
+
+/// Everyone comes at once.
+#[derive(Debug, Group)]
+pub(crate) struct Storm {
+    /// Clients: each connects, publishes once and subscribes twice.
+    #[arg(long, default_value_t = 8_000)]
+    pub(crate) clients: usize,
+    /// Publishers of each service.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) publishers: usize,
+}
+
+/// Changes at a fixed rate.
+#[derive(Debug, Group)]
+pub(crate) struct Churn {
+    /// Publishers of the service.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) publishers: usize,
+    /// Its subscribers.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) subscribers: usize,
+    /// Changes per second.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000])]
+    pub(crate) rate: Vec<u64>,
+    /// How long each rate is kept up.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u64,
 }

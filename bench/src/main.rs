@@ -6,6 +6,7 @@
 
 mod args;
 mod burst;
+mod churn;
 mod clients;
 mod crowd;
 mod fanout;
@@ -14,6 +15,7 @@ mod idle;
 mod process;
 mod publish;
 mod report;
+mod storm;
 mod target;
 mod wire;
 mod yardstick;
@@ -47,6 +49,8 @@ fn measure(args: &Args) -> io::Result<bool> {
         Scenario::Fanout(options) => fanout::run(&args.common, options, seats, &mut report)?,
         Scenario::Publish(options) => publish::run(&args.common, options, seats, &mut report)?,
         Scenario::Burst(options) => burst::run(&args.common, options, seats, &mut report)?,
+        Scenario::Storm(options) => storm::run(&args.common, options, seats, &mut report)?,
+        Scenario::Churn(options) => churn::run(&args.common, options, seats, &mut report)?,
         Scenario::Idle(options) => idle::run(&args.common, options, seats, &mut report)?,
         Scenario::Yardstick { .. } => unreachable!("it measures nothing"),
     }
