@@ -47,6 +47,8 @@ pub(crate) struct Control {
     /// Something changed since the memory was asked for last.
     is_outdated: Cell<bool>,
     is_writing: Cell<bool>,
+    /// When the cores were asked last whether they live.
+    reported_at: Cell<Instant>,
 }
 
 /// Somebody who waits for a core.
@@ -74,6 +76,7 @@ impl Control {
             memory,
             is_outdated: Cell::new(false),
             is_writing: Cell::new(false),
+            reported_at: Cell::default(),
         })
     }
 
@@ -96,6 +99,7 @@ impl Control {
                 None => {}
             }
             let now = Clock::monotonic();
+            self.report_alive(now);
             if drained == self.cores() || ends_at.is_some_and(|at| at <= now) {
                 break;
             }
@@ -149,6 +153,26 @@ impl Control {
         {
             tracing::warn!(%error, "what a restart needs could not be written");
         }
+    }
+
+    /// Tells systemd's watchdog that every core still answers; a core that hangs keeps the word from being given.
+    fn report_alive(self: &Rc<Self>, now: Instant) {
+        let Some(interval) = systemd::watchdog_interval() else {
+            return;
+        };
+        if now.since(self.reported_at.get()) < interval {
+            return;
+        }
+        self.reported_at.set(now);
+        let answers = self.send_all(|ticket| ToCore::Ask(ticket, Query::Counts));
+        rt::spawn(async move {
+            for (_, answer) in answers {
+                if answer.await.is_err() {
+                    return;
+                }
+            }
+            systemd::still_alive();
+        });
     }
 
     fn begin_drain(&self) -> Instant {

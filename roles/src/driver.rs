@@ -19,6 +19,7 @@ use rollcall_io::executor::Bell;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{EndedBy, Net, Reason};
 
+use crate::connections::{ConnectionListener, MakeListeners};
 use crate::framing::Bolt;
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
 
@@ -48,6 +49,7 @@ pub(crate) struct Roles {
     data: Data,
     pub(crate) names: Interner,
     pub(crate) stats: Stats,
+    pub(crate) listeners: Vec<Box<dyn ConnectionListener>>,
     /// Of registrations that name none.
     pub(crate) zone: Name,
     pub(crate) cancel_from: Arc<[IpAddr]>,
@@ -68,6 +70,8 @@ pub(crate) struct Setup {
     pub(crate) zone: Name,
     /// Addresses that may take clients off, beside loopback.
     pub(crate) cancel_from: Arc<[IpAddr]>,
+    /// Who is told of connections.
+    pub(crate) listeners: MakeListeners,
 }
 
 /// The clients of a stopping node, on their way to others, spread over time.
@@ -87,7 +91,9 @@ impl Roles {
             before,
             zone,
             cancel_from,
+            listeners,
         } = setup;
+        let place_core = place.me.core;
         let now = Clock::now();
         let own = before.services.iter().copied();
         let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == place.me);
@@ -100,6 +106,7 @@ impl Roles {
             data,
             names: Interner::new(seed),
             stats: Stats::default(),
+            listeners: listeners(place_core),
             zone: Name::clone(zone),
             cancel_from: Arc::clone(cancel_from),
             wanted: Vec::new(),

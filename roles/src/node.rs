@@ -21,6 +21,7 @@ use rollcall_io::{probe, signal};
 
 use crate::admin::{Access, Admin, Role};
 use crate::config::{Config, Cores, Transport};
+use crate::connections::ConnectionLog;
 use crate::control::{self, Control};
 use crate::driver::{Driver, Roles, Setup};
 use crate::error::Exit;
@@ -215,6 +216,7 @@ impl CorePlan {
                 before: Arc::new(before),
                 zone: Name::from(config.node.zone.as_str()),
                 cancel_from: config.admin.cancel_address_from.clone().into(),
+                listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),
             },
         }
     }

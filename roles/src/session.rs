@@ -20,6 +20,9 @@ use crate::lanes::Message;
 
 impl Service<Bolt> for Roles {
     fn opened(&mut self, connect_id: ConnectId, peer: SocketAddr, local: SocketAddr) {
+        for listener in &mut self.listeners {
+            listener.connected(connect_id, peer, local);
+        }
         let stamp = Clock::stamp();
         self.session_event(Event::Opened {
             connect_id,
@@ -70,12 +73,15 @@ impl Service<Bolt> for Roles {
     }
 
     fn closed(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
-        self.count_closed(connect_id, ended_by);
+        self.count_closed(ended_by);
+        for listener in &mut self.listeners {
+            listener.disconnected(connect_id, ended_by);
+        }
         let ended_by = match ended_by {
             EndedBy::Peer => session::EndedBy::Peer,
             EndedBy::Silent => session::EndedBy::Silence,
-            EndedBy::Operator => session::EndedBy::Operator,
-            EndedBy::Us(_) => session::EndedBy::Us,
+            // An operator closes a connection to have its client come back: its publishers await that.
+            EndedBy::Operator | EndedBy::Us(_) => session::EndedBy::Us,
         };
         self.session_event(Event::Closed {
             connect_id,
@@ -180,7 +186,7 @@ impl Roles {
         }
     }
 
-    fn count_closed(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
+    fn count_closed(&mut self, ended_by: EndedBy) {
         *match ended_by {
             EndedBy::Peer => &mut self.stats.closed_by_peer,
             EndedBy::Silent => &mut self.stats.closed_idle,
@@ -192,11 +198,6 @@ impl Roles {
             EndedBy::Us(Reason::FrameDeadline) => &mut self.stats.closed_slow_frame,
             EndedBy::Us(Reason::Limit) => &mut self.stats.closed_by_error,
         } += 1;
-        if let EndedBy::Us(reason) = ended_by
-            && reason != Reason::Drain
-        {
-            tracing::info!(connection = %connect_id, ?reason, "connection ended");
-        }
     }
 
     /// Carries out what the session wants.
@@ -245,5 +246,84 @@ impl Roles {
         out.shared(&written.body);
         out.bytes().extend(written.tail.into_iter().flatten());
         out.mark(request_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use rollcall_core::data::Summary;
+    use rollcall_core::names::{CoreId, DEFAULT_ZONE, Member, Name, NodeId};
+    use rollcall_core::ring::HashRing;
+    use rollcall_core::session::{Place, Rules};
+    use rollcall_core::tables::Seed;
+
+    use crate::connections::ConnectionListener;
+    use crate::driver::Setup;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Heard(Rc<RefCell<Vec<String>>>);
+
+    impl ConnectionListener for Heard {
+        fn connected(&mut self, connect_id: ConnectId, peer: SocketAddr, _: SocketAddr) {
+            self.0
+                .borrow_mut()
+                .push(format!("{connect_id} from {peer}"));
+        }
+
+        fn disconnected(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
+            self.0
+                .borrow_mut()
+                .push(format!("{connect_id} {ended_by:?}"));
+        }
+    }
+
+    fn roles() -> Roles {
+        let node = NodeId(1);
+        let place = Place {
+            me: Member {
+                node,
+                core: CoreId(0),
+            },
+            incarnation: 7,
+            cores: 1,
+            ring: HashRing::of_node(node, 1),
+        };
+        let setup = Setup {
+            rules: Rules::default(),
+            before: Arc::new(Summary::default()),
+            zone: Name::from(DEFAULT_ZONE),
+            cancel_from: Arc::new([]),
+            listeners: Arc::new(|_| Vec::new()),
+        };
+        Roles::new(place, Seed(7), &setup)
+    }
+
+    #[test]
+    fn a_listener_is_told_once_of_each_begin_and_end() {
+        let heard = Heard::default();
+        let mut roles = roles();
+        roles.listeners.push(Box::new(heard.clone()));
+        let connect_id = ConnectId {
+            core: CoreId(0),
+            slot: 3,
+            generation: 1,
+        };
+        let [peer, local] = ["127.0.0.1:5000", "127.0.0.1:9600"]
+            .map(|address| address.parse().expect("an address"));
+
+        roles.opened(connect_id, peer, local);
+        roles.closed(connect_id, EndedBy::Us(Reason::Stalled));
+
+        assert_eq!(
+            *heard.0.borrow(),
+            ["0.3.1 from 127.0.0.1:5000", "0.3.1 Us(Stalled)"]
+        );
+        assert_eq!(roles.stats.closed_slow_reader, 1);
     }
 }
