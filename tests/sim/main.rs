@@ -129,6 +129,12 @@ fn many_seeds() {
     }
 }
 
+/// Failures that were: each by its seed, named for what was wrong.
+#[test]
+fn a_take_over_that_was_lost_leaves_no_ghost_of_the_one_before() {
+    holds(211, size(2, 1));
+}
+
 /// Asserts that a rule breaks when this bug is there.
 fn is_found(bug: Planted) {
     let run = match bug {

@@ -55,6 +55,7 @@ pub(crate) struct World {
     pub(crate) mischief: Mischief,
     /// What clients are told, in words, if somebody wants to read it.
     pub(crate) story: Option<Vec<String>>,
+    traced: Option<String>,
     /// A digest of all effects so far.
     pub(crate) trace: u64,
     /// The first rule that was broken.
@@ -115,6 +116,7 @@ impl World {
             registered: 0,
             mischief: Mischief::default(),
             story: None,
+            traced: std::env::var("ROLLCALL_SIM_TRACE").ok(),
             trace: 0,
             broken: None,
         }
@@ -431,7 +433,11 @@ impl World {
         }
     }
 
+    /// Takes an effect into the digest. `ROLLCALL_SIM_TRACE=<text>` prints those that contain the text.
     pub(crate) fn note(&mut self, what: &str) {
+        if self.traced.as_ref().is_some_and(|text| what.contains(text)) {
+            println!("{:>6} ms  {what}", self.now.monotonic.0 / 1_000_000);
+        }
         for byte in what.bytes() {
             self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }

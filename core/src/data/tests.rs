@@ -318,6 +318,20 @@ fn a_close_that_names_a_newer_registration_removes_the_older_too() {
 }
 
 #[test]
+fn a_close_takes_what_an_older_connection_of_its_session_left() {
+    let mut shard = Shard::new();
+    shard.put(publisher("a", 1, 1, "one"));
+    let mut elsewhere = publisher("b", 1, 1, "two");
+    elsewhere.holder.node = NodeId(2);
+    shard.put(elsewhere);
+
+    shard.remove("a", closed(1, 2));
+    shard.remove("b", closed(1, 2));
+
+    assert_eq!(shard.held(), ["b"]);
+}
+
+#[test]
 fn a_successor_takes_the_place_of_who_closed() {
     let mut shard = Shard::new();
     shard.put(publisher("a", 1, 2, "two"));
