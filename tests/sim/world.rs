@@ -82,7 +82,7 @@ struct LaneTo {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, size: Size, planted: Option<Planted>) -> Self {
+    pub(crate) fn new(seed: u64, size: Size, planted: Option<Planted>, tables: Seed) -> Self {
         let members: Vec<Member> = (0..size.nodes)
             .flat_map(|node| {
                 (0..size.cores).map(move |core| Member {
@@ -92,7 +92,9 @@ impl World {
             })
             .collect();
         let ring = HashRing::new(members.iter().copied());
-        let cores = members.iter().map(|&me| Core::new(me, size, &ring, seed));
+        let cores = members
+            .iter()
+            .map(|&me| Core::new(me, size, &ring, seed, tables));
         Self {
             seed,
             size,
@@ -451,7 +453,7 @@ enum Message {
 }
 
 impl Core {
-    fn new(me: Member, size: Size, ring: &HashRing, seed: u64) -> Self {
+    fn new(me: Member, size: Size, ring: &HashRing, seed: u64, tables: Seed) -> Self {
         let place = Place {
             me,
             incarnation: seed ^ me.node.0,
@@ -460,8 +462,8 @@ impl Core {
         };
         Self {
             member: me,
-            session: Session::new(place, Seed(seed)),
-            data: Data::new(Seed(seed), DatumVersion::NOTHING_KNOWN),
+            session: Session::new(place, tables),
+            data: Data::new(tables, DatumVersion::NOTHING_KNOWN),
             lanes: (0..size.cores).map(|_| LaneTo::default()).collect(),
             generations: Vec::new(),
             free: Vec::new(),
