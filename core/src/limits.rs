@@ -48,8 +48,8 @@ pub const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// Connections of one core; a completion carries the slot in 24 bits.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;
 /// Receive buffers shared by all connections of a core; a power of two.
-pub const RECEIVE_BUFFERS: u16 = 4096;
-/// Bytes of one receive buffer: most frames fit, and all of them together are 8 MiB.
+pub const RECEIVE_BUFFERS: u16 = 1024;
+/// Bytes of one receive buffer: most frames fit, and all of them together are 2 MiB.
 pub const RECEIVE_BUFFER_BYTES: u32 = 2048;
 /// Submission slots of a core's ring; what does not fit goes in a further call.
 pub const RING_SUBMISSIONS: u32 = 1024;

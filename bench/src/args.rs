@@ -1,0 +1,148 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand};
+
+use crate::target::Kind;
+
+/// Loads a registry and reports what it takes.
+#[derive(Debug, Parser)]
+#[command(name = "rollcall-bench", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What every scenario takes.
+#[derive(Debug, Group)]
+pub(crate) struct Common {
+    /// A server that runs already, instead of starting one.
+    #[arg(long, global = true, value_name = "ADDRESS", conflicts_with = "spawn")]
+    pub(crate) target: Option<SocketAddr>,
+    /// The server to start.
+    #[arg(long, global = true, default_value = "rollcall")]
+    pub(crate) spawn: Kind,
+    /// Servers to measure in turns with the first one.
+    #[arg(long, global = true, value_delimiter = ',')]
+    pub(crate) vs: Vec<Kind>,
+    /// Data-plane cores of the server, all on its one CPU.
+    #[arg(long, global = true, default_value_t = 1)]
+    pub(crate) cores: usize,
+    /// How often the servers take turns.
+    #[arg(long, global = true, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Where to write the result as JSON.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// One change until all N subscribers have it.
+    Fanout(Fanout),
+    /// Registrations per second, one at a time and pipelined.
+    Publish(Publish),
+    /// Many registrations from many connections at once.
+    Burst(Burst),
+    /// All clients of a deployment come at once.
+    Storm(Storm),
+    /// A service whose publishers change at a fixed rate.
+    Churn(Churn),
+    /// Memory of clients that do nothing, and what is left when they are gone.
+    Idle(Idle),
+    /// A server to measure against; started by the scenarios.
+    #[command(hide = true)]
+    Yardstick {
+        /// Which one.
+        kind: Kind,
+    },
+}
+
+/// One change for many.
+#[derive(Debug, Group)]
+pub(crate) struct Fanout {
+    /// Numbers of subscribers, each with a connection of its own.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 9_000])]
+    pub(crate) subscribers: Vec<usize>,
+    /// Published bytes.
+    #[arg(long, value_delimiter = ',', default_values_t = [128, 1 << 10, 64 << 10])]
+    pub(crate) payload: Vec<usize>,
+    /// Changes per round; by default as many as make some 20,000 deliveries.
+    #[arg(long)]
+    pub(crate) changes: Option<usize>,
+}
+
+/// Registrations per second.
+#[derive(Debug, Group)]
+pub(crate) struct Publish {
+    /// Connections, each with publishers of its own.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Registrations that each connection leaves unanswered.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
+    pub(crate) outstanding: Vec<usize>,
+    /// Length of a round.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) round_ms: u64,
+    /// Lets one further connection subscribe to everything.
+    #[arg(long)]
+    pub(crate) subscriber: bool,
+}
+
+/// Registrations at once.
+#[derive(Debug, Group)]
+pub(crate) struct Burst {
+    /// Connections.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Registrations of each.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) registrations: usize,
+}
+
+/// Clients that do nothing.
+#[derive(Debug, Group)]
+pub(crate) struct Idle {
+    /// Numbers of connections with one subscription each, growing.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000])]
+    pub(crate) connections: Vec<usize>,
+    /// Publishers, a thousand per connection.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) publishers: usize,
+    /// How long after the clients left the memory is read again.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) after_s: u64,
+}
+
+/// Everyone comes at once.
+#[derive(Debug, Group)]
+pub(crate) struct Storm {
+    /// Clients: each connects, publishes once and subscribes twice.
+    #[arg(long, default_value_t = 8_000)]
+    pub(crate) clients: usize,
+    /// Publishers of each service.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) publishers: usize,
+}
+
+/// Changes at a fixed rate.
+#[derive(Debug, Group)]
+pub(crate) struct Churn {
+    /// Publishers of the service.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) publishers: usize,
+    /// Its subscribers.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) subscribers: usize,
+    /// Changes per second.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000])]
+    pub(crate) rate: Vec<u64>,
+    /// How long each rate is kept up.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u64,
+}

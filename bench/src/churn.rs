@@ -1,0 +1,252 @@
+//! A service whose publishers keep changing at a fixed rate, and how long its subscribers take to see each change.
+//!
+//! Changes are due at fixed times whether or not the server keeps up, and their latency counts from when they were due: a server that
+//! stalls cannot hide the changes it made wait. A push that merges changes delivers all of them.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rollcall_core::bolt::{Frame, Kind};
+use rollcall_core::message::{Boxes, ReceivedData, received_data};
+use serde_json::json;
+
+use crate::args::{Churn, Common};
+use crate::clients::{Clients, Hears};
+use crate::crowd::is_taken;
+use crate::host::Seats;
+use crate::report::{Report, rounded, us};
+use crate::target::Target;
+use crate::wire::{self, Registration};
+
+/// How long the last changes may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+const DATA_ID: &str = "com.example.Churn:1.0@DEFAULT";
+
+/// Measures every rate.
+pub(crate) fn run(common: &Common, options: &Churn, seats: Seats, report: &mut Report) -> io::Result<()> {
+    for &rate in &options.rate {
+        for target in Target::all(common, seats)? {
+            let mut stage = Stage::set_up(target, options)?;
+            let cpu = stage.target.cpu_time();
+            stage.change(rate, Duration::from_secs(options.seconds))?;
+            let used = stage.target.cpu_time().zip(cpu).map(|(after, before)| after - before);
+            tell(&stage, options, rate, used, report);
+        }
+    }
+    Ok(())
+}
+
+struct Stage {
+    target: Target,
+    clients: Clients,
+    service: Service,
+}
+
+impl Stage {
+    fn set_up(target: Target, options: &Churn) -> io::Result<Self> {
+        let mut clients = Clients::new()?;
+        let mut service = Service::new(options);
+        clients.connect(target.address, options.publishers + options.subscribers)?;
+        for publisher in 0..options.publishers {
+            let frame = service.publication(publisher);
+            clients.send(publisher, &frame)?;
+        }
+        clients.poll_until(PATIENCE, &mut service, |service| service.answers == options.publishers)?;
+        for subscriber in 0..options.subscribers {
+            let registration = Registration {
+                data_id: DATA_ID.to_owned(),
+                register_id: wire::register_id(2, subscriber),
+                version: 1,
+            };
+            let mut frame = Vec::new();
+            registration.subscribe(1, &mut frame);
+            clients.send(options.publishers + subscriber, &frame)?;
+        }
+        let done = clients.poll_until(PATIENCE, &mut service, |service| service.pushes >= options.subscribers)?;
+        if done { Ok(Self { target, clients, service }) } else { Err(io::Error::other("subscribers got no first push")) }
+    }
+
+    fn change(&mut self, rate: u64, length: Duration) -> io::Result<()> {
+        self.service.begin();
+        let period = Duration::from_secs(1) / u32::try_from(rate.max(1)).unwrap_or(u32::MAX);
+        let start = self.service.start;
+        let changes = u32::try_from(length.as_nanos() / period.as_nanos().max(1)).unwrap_or(u32::MAX);
+        for change in 0..changes {
+            let due = start + period * change;
+            while Instant::now() < due {
+                self.clients.poll(due.saturating_duration_since(Instant::now()), &mut self.service)?;
+            }
+            let publisher = change as usize % self.service.publishers.len();
+            self.service.publishers[publisher].due.push(due);
+            let frame = self.service.publication(publisher);
+            self.clients.send(publisher, &frame)?;
+        }
+        self.clients.poll_until(PATIENCE, &mut self.service, Service::is_up_to_date)?;
+        Ok(())
+    }
+}
+
+/// The publishers, the subscribers, and what these have seen of those.
+struct Service {
+    start: Instant,
+    acknowledgement: Vec<u8>,
+    publishers: Vec<Publisher>,
+    subscribers: Vec<Subscriber>,
+    answers: usize,
+    pushes: usize,
+    refused: usize,
+    wrong: usize,
+    closed: usize,
+    latency: Histogram<u64>,
+}
+
+/// A publisher, and when each of its changes was due.
+#[derive(Clone, Debug, Default)]
+struct Publisher {
+    published: usize,
+    due: Vec<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Subscriber {
+    version: i64,
+    /// The newest change it saw of each publisher.
+    seen: Vec<usize>,
+}
+
+impl Service {
+    fn new(options: &Churn) -> Self {
+        Self {
+            start: Instant::now(),
+            acknowledgement: wire::acknowledgement(),
+            publishers: vec![Publisher::default(); options.publishers],
+            subscribers: vec![
+                Subscriber {
+                    version: 0,
+                    seen: vec![0; options.publishers],
+                };
+                options.subscribers
+            ],
+            answers: 0,
+            pushes: 0,
+            refused: 0,
+            wrong: 0,
+            closed: 0,
+            latency: Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range"),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.start = Instant::now();
+        self.pushes = 0;
+    }
+
+    /// The next registration of a publisher; its text names publisher and change.
+    fn publication(&mut self, publisher: usize) -> Vec<u8> {
+        let at = &mut self.publishers[publisher];
+        let text = format!("10.0.0.1:12200?publisher={publisher:06}&change={:09}", at.published);
+        at.published += 1;
+        let registration = Registration {
+            data_id: DATA_ID.to_owned(),
+            register_id: wire::register_id(1, publisher),
+            version: i64::try_from(at.published).expect("a run ends"),
+        };
+        let boxes: Boxes = [text.as_str()].into_iter().collect();
+        let mut frame = Vec::new();
+        registration.publish(u32::try_from(at.published).expect("a run ends"), &boxes, &mut frame);
+        frame
+    }
+
+    fn on_push(&mut self, subscriber: usize, frame: &Frame<'_>) {
+        self.pushes += 1;
+        let push = ReceivedData::decode(frame.content).ok();
+        let Some(push) = push.filter(|push| push.version > Some(self.subscribers[subscriber].version)) else {
+            self.wrong += 1;
+            return;
+        };
+        self.subscribers[subscriber].version = push.version.unwrap_or(0);
+        let boxes = push.data.iter().flat_map(|(_, boxes)| boxes.texts());
+        let mut listed = 0;
+        for text in boxes.flatten() {
+            listed += 1;
+            match parsed(&text.to_string_lossy()) {
+                Some((publisher, change)) if publisher < self.publishers.len() => self.on_seen(subscriber, publisher, change),
+                _ => self.wrong += 1,
+            }
+        }
+        self.wrong += usize::from(listed != self.publishers.len());
+    }
+
+    fn on_seen(&mut self, subscriber: usize, publisher: usize, change: usize) {
+        let seen = &mut self.subscribers[subscriber].seen[publisher];
+        if change < *seen {
+            self.wrong += 1;
+            return;
+        }
+        // Change 0 was published before anything was measured.
+        for due in &self.publishers[publisher].due[*seen..change] {
+            let nanos = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.latency.saturating_record(nanos);
+        }
+        *seen = change;
+    }
+
+    fn is_up_to_date(&self) -> bool {
+        let newest = || self.publishers.iter().map(|publisher| publisher.due.len());
+        self.subscribers.iter().all(|subscriber| subscriber.seen.iter().copied().eq(newest()))
+    }
+}
+
+fn parsed(text: &str) -> Option<(usize, usize)> {
+    let (publisher, change) = text.split_once("?publisher=")?.1.split_once("&change=")?;
+    Some((publisher.parse().ok()?, change.parse().ok()?))
+}
+
+impl Hears for Service {
+    fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
+        match frame.kind {
+            Kind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
+                self.on_push(connection - self.publishers.len(), frame);
+                wire::append_as(out, &self.acknowledgement, frame.request_id);
+            }
+            Kind::Response { .. } if is_taken(frame) => self.answers += 1,
+            _ => self.refused += 1,
+        }
+    }
+
+    fn closed(&mut self, _: usize) {
+        self.closed += 1;
+    }
+}
+
+fn tell(stage: &Stage, options: &Churn, rate: u64, server: Option<Duration>, report: &mut Report) {
+    let (name, service) = (stage.target.kind.name(), &stage.service);
+    let changes: usize = service.publishers.iter().map(|publisher| publisher.due.len()).sum();
+    let latency = |quantile| rounded(service.latency.value_at_quantile(quantile) as f64 / 1e6);
+    report.row(
+        "churn: changes at a fixed rate, each counted from when it was due",
+        json!({
+            "publishers": options.publishers,
+            "subscribers": options.subscribers,
+            "changes_per_second": rate,
+            "server": name,
+            "changes": changes,
+            "pushes": service.pushes,
+            "p50_ms": latency(0.5),
+            "p99_ms": latency(0.99),
+            "max_ms": rounded(service.latency.max() as f64 / 1e6),
+            "server_us_per_change": server.map(|server| rounded(us(server) / changes.max(1) as f64)),
+        }),
+    );
+    let lost = !service.is_up_to_date();
+    if lost || service.refused + service.wrong + service.closed > 0 {
+        report.problem(format!(
+            "{name} at {rate}/s: {}{} refused, {} wrong pushes, {} connections ended",
+            if lost { "changes lost, " } else { "" },
+            service.refused,
+            service.wrong,
+            service.closed
+        ));
+    }
+}

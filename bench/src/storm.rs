@@ -1,0 +1,221 @@
+//! All clients of a deployment come at once: each connects, publishes and subscribes twice. How long until everyone has every list.
+//!
+//! A list counts when it is complete; those pushed while it grows are acknowledged and forgotten.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rollcall_core::bolt::{Frame, Kind};
+use rollcall_core::message::{Boxes, ReceivedData, received_data};
+use serde_json::json;
+
+use crate::args::{Common, Storm};
+use crate::clients::{Clients, Hears};
+use crate::crowd::is_taken;
+use crate::host::Seats;
+use crate::process;
+use crate::report::{Report, ms, rounded, us};
+use crate::target::Target;
+use crate::wire::{self, Registration};
+
+/// How long the storm may take until it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Clients that come between two looks at what the server said.
+const BATCH: usize = 50;
+/// Registrations of a client.
+const REGISTRATIONS: usize = 3;
+/// Its subscriptions: to its own service and to the next.
+const SUBSCRIPTIONS: usize = 2;
+
+/// Lets the clients come, once per round, each time to a fresh server.
+pub(crate) fn run(common: &Common, options: &Storm, seats: Seats, report: &mut Report) -> io::Result<()> {
+    for round in 0..common.rounds {
+        eprintln!("storm: round {} of {}", round + 1, common.rounds);
+        for target in Target::all(common, seats)? {
+            let (cpu, client) = (target.cpu_time(), process::cpu_time(std::process::id()));
+            let storm = storm(&target, options)?;
+            let used = target.cpu_time().zip(cpu).map(|(after, before)| after - before);
+            let client = process::cpu_time(std::process::id()) - client;
+            tell(&target, options, &storm, used, client, report);
+        }
+    }
+    Ok(())
+}
+
+fn storm(target: &Target, options: &Storm) -> io::Result<Deployment> {
+    let services = (options.clients / options.publishers).max(1);
+    let mut deployment = Deployment::new(options.clients, services);
+    let mut clients = Clients::new()?;
+    let mut frames = Vec::new();
+    while deployment.clients.len() < options.clients {
+        let count = BATCH.min(options.clients - deployment.clients.len());
+        deployment.clients.extend(std::iter::repeat_with(Client::default).take(count));
+        for connection in clients.connect(target.address, count)? {
+            deployment.clients[connection].came = Some(Instant::now());
+            frames.clear();
+            write(connection, services, &mut frames);
+            clients.send(connection, &frames)?;
+        }
+        clients.poll(Duration::ZERO, &mut deployment)?;
+    }
+    clients.poll_until(PATIENCE, &mut deployment, |deployment| deployment.served == options.clients)?;
+    deployment.whole = deployment.start.elapsed();
+    Ok(deployment)
+}
+
+fn write(client: usize, services: usize, frames: &mut Vec<u8>) {
+    let registration = |service: usize, kind| Registration {
+        data_id: format!("com.example.Storm{}:1.0@DEFAULT", service % services),
+        register_id: wire::register_id(kind, client),
+        version: 1,
+    };
+    let boxes: Boxes = [text(client).as_str()].into_iter().collect();
+    registration(client, 1).publish(1, &boxes, frames);
+    for subscription in 0..SUBSCRIPTIONS {
+        let kind = u16::try_from(2 + subscription).expect("two subscriptions");
+        registration(client + subscription, kind).subscribe(1 + u32::from(kind), frames);
+    }
+}
+
+fn text(client: usize) -> String {
+    format!("10.0.0.1:12200?client={client:08}")
+}
+
+/// Everyone who comes.
+struct Deployment {
+    start: Instant,
+    whole: Duration,
+    expected: usize,
+    services: usize,
+    acknowledgement: Vec<u8>,
+    clients: Vec<Client>,
+    served: usize,
+    pushes: usize,
+    refused: usize,
+    wrong: usize,
+    closed: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Client {
+    came: Option<Instant>,
+    answered: usize,
+    /// Whether the list of each subscription is complete.
+    complete: [bool; SUBSCRIPTIONS],
+    versions: [i64; SUBSCRIPTIONS],
+    served: Option<Duration>,
+}
+
+impl Deployment {
+    fn new(clients: usize, services: usize) -> Self {
+        Self {
+            start: Instant::now(),
+            whole: Duration::ZERO,
+            expected: clients,
+            services,
+            acknowledgement: wire::acknowledgement(),
+            clients: Vec::with_capacity(clients),
+            served: 0,
+            pushes: 0,
+            refused: 0,
+            wrong: 0,
+            closed: 0,
+        }
+    }
+
+    fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
+        self.pushes += 1;
+        let Ok(push) = ReceivedData::decode(frame.content) else {
+            self.wrong += 1;
+            return;
+        };
+        let client = &mut self.clients[connection];
+        let wanted = |subscription: usize| (connection + subscription) % self.services;
+        let is_of = |service: usize| push.data_id == format!("com.example.Storm{service}:1.0@DEFAULT");
+        let named = push.subscriber_regist_ids.first();
+        let subscription = (0..SUBSCRIPTIONS).find(|&subscription| {
+            let kind = u16::try_from(2 + subscription).expect("two subscriptions");
+            named.is_some_and(|named| *named == wire::register_id(kind, connection)) && is_of(wanted(subscription))
+        });
+        let version = push.version.unwrap_or(0);
+        match subscription {
+            Some(subscription) if version > client.versions[subscription] => {
+                client.versions[subscription] = version;
+                let service = wanted(subscription);
+                // The publishers of a service are every so many-th client.
+                let publishers = (self.expected - service).div_ceil(self.services);
+                client.complete[subscription] = has_all(&push, publishers);
+            }
+            _ => self.wrong += 1,
+        }
+        self.look_at(connection);
+    }
+
+    fn look_at(&mut self, connection: usize) {
+        let client = &mut self.clients[connection];
+        let is_served = client.answered == REGISTRATIONS && client.complete.iter().all(|complete| *complete);
+        if is_served && client.served.is_none() {
+            client.served = client.came.map(|came| came.elapsed());
+            self.served += 1;
+        }
+    }
+}
+
+fn has_all(push: &ReceivedData, publishers: usize) -> bool {
+    let boxes = push.data.iter().flat_map(|(_, boxes)| boxes.texts());
+    let mut texts: Vec<_> = boxes.flatten().map(|text| text.to_string_lossy()).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts.len() == publishers
+}
+
+impl Hears for Deployment {
+    fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
+        match frame.kind {
+            Kind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
+                self.on_push(connection, frame);
+                wire::append_as(out, &self.acknowledgement, frame.request_id);
+            }
+            Kind::Response { .. } if is_taken(frame) => {
+                self.clients[connection].answered += 1;
+                self.look_at(connection);
+            }
+            _ => self.refused += 1,
+        }
+    }
+
+    fn closed(&mut self, _: usize) {
+        self.closed += 1;
+    }
+}
+
+fn tell(target: &Target, options: &Storm, storm: &Deployment, server: Option<Duration>, client: Duration, report: &mut Report) {
+    let name = target.kind.name();
+    let mut served: Vec<_> = storm.clients.iter().filter_map(|client| client.served).collect();
+    served.sort_unstable();
+    let median = served.get(served.len() / 2).copied().unwrap_or_default();
+    let last = served.last().copied().unwrap_or_default();
+    report.row(
+        "storm: everyone comes at once",
+        json!({
+            "clients": options.clients,
+            "services": storm.services,
+            "server": name,
+            "all_served_ms": ms(storm.whole),
+            "served_median_ms": ms(median),
+            "served_max_ms": ms(last),
+            "max_over_median": rounded(last.as_secs_f64() / median.as_secs_f64().max(1e-9)),
+            "pushes": storm.pushes,
+            "server_cpu_ms": server.map(ms),
+            "server_us_per_client": server.map(|server| rounded(us(server) / options.clients as f64)),
+            "client_cpu_ms": ms(client),
+        }),
+    );
+    let unserved = options.clients - storm.served;
+    if unserved + storm.refused + storm.wrong + storm.closed > 0 {
+        report.problem(format!(
+            "{name}: {unserved} clients without complete lists, {} registrations refused, {} wrong pushes, {} connections ended",
+            storm.refused, storm.wrong, storm.closed
+        ));
+    }
+}

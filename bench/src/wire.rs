@@ -1,0 +1,219 @@
+//! What clients say and what they expect to hear, prepared so that the load generator neither encodes nor decodes in its inner loop.
+
+use std::iter;
+
+use rollcall_core::bolt::{Head, Kind, Protocol, Status};
+use rollcall_core::message::received_data::{self, Prefix};
+use rollcall_core::message::{
+    BaseRegister, Boxes, PublisherRegister, PushResult, ReceivedData, SubscriberRegister, publisher_register, result, subscriber_register,
+};
+use rollcall_core::names::{DataInfoId, RegisterId, Scope};
+
+/// The zone of all clients.
+pub(crate) const ZONE: &str = "DEFAULT_ZONE";
+const GROUP: &str = "SOFA";
+const TIMEOUT_MS: i32 = 1_000;
+/// Where a frame of version 1 has its request id.
+const REQUEST_ID_AT: usize = 5;
+/// Length of a canonical UUID, the form of all registration ids.
+const REGISTER_ID_LEN: usize = 36;
+
+/// A registration id in the form clients use, which tells publishers and subscribers of any number apart.
+pub(crate) fn register_id(kind: u16, number: usize) -> String {
+    format!("00000000-0000-4000-{kind:04x}-{number:012x}")
+}
+
+/// Who registers what.
+#[derive(Clone, Debug)]
+pub(crate) struct Registration {
+    /// The service.
+    pub(crate) data_id: String,
+    /// The client's name for the registration.
+    pub(crate) register_id: String,
+    /// Counts what the client said about it.
+    pub(crate) version: i64,
+}
+
+impl Registration {
+    fn base(&self) -> BaseRegister<'_> {
+        BaseRegister {
+            zone: Some(ZONE.into()),
+            app_name: Some("bench".into()),
+            data_id: Some(self.data_id.as_str().into()),
+            group: Some(GROUP.into()),
+            regist_id: Some(self.register_id.as_str().into()),
+            version: Some(self.version),
+            timestamp: Some(1_795_322_736_982 + self.version),
+            ..BaseRegister::default()
+        }
+    }
+
+    /// Appends the frame that publishes these texts.
+    pub(crate) fn publish(&self, request_id: u32, boxes: &Boxes, out: &mut Vec<u8>) {
+        let message = PublisherRegister {
+            base: self.base(),
+            boxes: boxes.clone(),
+        };
+        head(request_id, publisher_register::CLASS).write(out, |out| message.encode(out));
+    }
+
+    /// Appends the frame that subscribes within the data center.
+    pub(crate) fn subscribe(&self, request_id: u32, out: &mut Vec<u8>) {
+        let message = SubscriberRegister {
+            base: self.base(),
+            scope: Scope::DataCenter,
+            accept_encoding: None,
+            accept_multi: false,
+        };
+        head(request_id, subscriber_register::CLASS).write(out, |out| message.encode(out));
+    }
+}
+
+/// Appends a heartbeat.
+pub(crate) fn heartbeat(request_id: u32, out: &mut Vec<u8>) {
+    Head::heartbeat(Protocol::V1, request_id).write(out, |_| {});
+}
+
+fn head(request_id: u32, class: &str) -> Head<'_> {
+    Head::request(Protocol::V1, request_id, TIMEOUT_MS, class)
+}
+
+/// A text of `bytes` that differs from change to change.
+pub(crate) fn text(change: u64, bytes: usize) -> String {
+    let mut text = format!("{change:016x}");
+    text.extend(iter::repeat_n('x', bytes.saturating_sub(text.len())));
+    text
+}
+
+/// Appends a prepared frame under a request id.
+pub(crate) fn append_as(out: &mut Vec<u8>, frame: &[u8], request_id: u32) {
+    let at = out.len() + REQUEST_ID_AT;
+    out.extend_from_slice(frame);
+    out[at..][..4].copy_from_slice(&request_id.to_be_bytes());
+}
+
+/// The acknowledgement of a push, as all clients send it, to be sent with [`append_as`].
+pub(crate) fn acknowledgement() -> Vec<u8> {
+    let head = Head {
+        protocol: Protocol::V1,
+        kind: Kind::Response {
+            status: Status::Success,
+        },
+        codec: rollcall_core::bolt::CODEC_HESSIAN,
+        request_id: 0,
+        class: result::CLASS,
+    };
+    let message = PushResult {
+        success: true,
+        message: None,
+    };
+    let mut out = Vec::new();
+    head.write(&mut out, |out| message.encode(out));
+    out
+}
+
+/// The content of a push of these texts, for one subscriber.
+pub(crate) fn push_content(data_id: &str, register_id: &str, version: i64, boxes: &Boxes) -> Vec<u8> {
+    let id = DataInfoId::new(data_id, "", GROUP);
+    let prefix = Prefix {
+        data_info_id: &id,
+        segment: "DefaultDataCenter",
+        scope: Scope::DataCenter,
+        version,
+        local_zone: ZONE,
+    };
+    let mut content = Vec::new();
+    received_data::write_prefix(&mut content, &prefix, iter::once(&RegisterId::new(register_id)));
+    content.extend(received_data::encode_body(iter::once((ZONE, iter::once(boxes)))));
+    content
+}
+
+/// What every subscriber of a service must be shown.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    content: Vec<u8>,
+    version_at: usize,
+    register_id_at: usize,
+    boxes: Boxes,
+}
+
+impl Expected {
+    /// The complete list of a service that one publisher fills.
+    pub(crate) fn new(data_id: &str, boxes: Boxes) -> Self {
+        let register_id = register_id(0xffff, 0);
+        let version = 0x1122_3344_5566_7788;
+        let content = push_content(data_id, &register_id, version, &boxes);
+        let place = |bytes: &[u8]| {
+            let found = content.windows(bytes.len()).position(|window| window == bytes);
+            found.expect("it was just written")
+        };
+        Self {
+            version_at: place(&version.to_be_bytes()),
+            register_id_at: place(register_id.as_bytes()),
+            content,
+            boxes,
+        }
+    }
+
+    /// The version of a push that shows exactly this to the subscriber; nothing if it shows something else.
+    pub(crate) fn version_of(&self, content: &[u8], register_id: Option<&str>) -> Option<i64> {
+        self.version_if_same_bytes(content, register_id)
+            .or_else(|| self.version_if_same_meaning(content, register_id))
+    }
+
+    /// The push as our own codec writes it, which needs no decoding.
+    fn version_if_same_bytes(&self, content: &[u8], register_id: Option<&str>) -> Option<i64> {
+        let behind_version = self.version_at + 8;
+        let behind_id = self.register_id_at + REGISTER_ID_LEN;
+        let is_same = content.len() == self.content.len()
+            && content[..self.version_at] == self.content[..self.version_at]
+            && content[behind_version..self.register_id_at] == self.content[behind_version..self.register_id_at]
+            && content[behind_id..] == self.content[behind_id..]
+            && register_id.is_none_or(|id| content[self.register_id_at..behind_id] == *id.as_bytes());
+        let version = content.get(self.version_at..behind_version)?;
+        is_same.then(|| i64::from_be_bytes(version.try_into().expect("eight bytes")))
+    }
+
+    fn version_if_same_meaning(&self, content: &[u8], register_id: Option<&str>) -> Option<i64> {
+        let push = ReceivedData::decode(content).ok()?;
+        let is_same = push.data.len() == 1
+            && push.data[0] == (ZONE.to_owned(), self.boxes.clone())
+            && register_id.is_none_or(|id| push.subscriber_regist_ids == [id]);
+        push.version.filter(|_| is_same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_of_the_expected_list_tells_its_version() {
+        let boxes: Boxes = ["a"].into_iter().collect();
+        let expected = Expected::new("service", boxes.clone());
+        let me = register_id(1, 7);
+
+        let content = push_content("service", &me, 1 << 50, &boxes);
+
+        assert_eq!(expected.version_of(&content, Some(&me)), Some(1 << 50));
+        assert_eq!(expected.version_of(&content, None), Some(1 << 50));
+    }
+
+    #[test]
+    fn a_push_of_another_list_or_for_another_subscriber_is_not_expected() {
+        let expected = Expected::new("service", ["a"].into_iter().collect());
+        let (me, other) = (register_id(1, 7), register_id(1, 8));
+
+        let wrong_list = push_content("service", &me, 1 << 50, &["b"].into_iter().collect());
+        let wrong_subscriber = push_content("service", &other, 1 << 50, &["a"].into_iter().collect());
+
+        assert_eq!(expected.version_of(&wrong_list, Some(&me)), None);
+        assert_eq!(expected.version_of(&wrong_subscriber, Some(&me)), None);
+    }
+
+    #[test]
+    fn a_text_has_its_length_and_names_its_change() {
+        assert_eq!(text(1, 20), "0000000000000001xxxx");
+        assert_ne!(text(1, 16), text(2, 16));
+    }
+}

@@ -1,0 +1,24 @@
+//! Servers that do only what must be done, to measure the real one against: raw io_uring, one thread, no registry.
+
+mod floor;
+mod ring;
+mod toy;
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+
+use crate::target::Kind;
+
+/// Runs a yardstick until its parent ends. Speaks of its port as the product does.
+pub(crate) fn run(kind: Kind) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    eprintln!(r#"{{"protocol":"bolt","address":"{address}"}}"#);
+    eprintln!(r#"{{"message":"ready"}}"#);
+    match kind {
+        Kind::Floor | Kind::FloorAcks => ring::serve(&listener, floor::Floor::default()),
+        Kind::Toy => ring::serve(&listener, toy::Toy),
+        Kind::Rollcall => Err(io::Error::other("the product is no yardstick")),
+    }
+}
