@@ -194,7 +194,11 @@ impl Data {
                 order,
                 successor,
             } => {
-                let holds = held.is_some_and(|held| held.holder == holder && held.order <= order);
+                // An older connection of that session counts too: its own end was told to nobody once it had been taken over,
+                // and the registration that took over may have been lost.
+                let holds = held.is_some_and(|held| {
+                    held.holder.is_of_same_session(holder) && held.order <= order
+                });
                 if successor.is_none() {
                     self.tombstones
                         .bury(now.monotonic, &data_info_id, &register_id, order);

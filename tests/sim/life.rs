@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rollcall_core::names::Scope;
 use rollcall_core::session::{EndedBy, Event};
+use rollcall_core::tables::Seed;
 
 use crate::client::{Client, Publishing, Sending, Subscribing};
 use crate::invariants;
@@ -24,7 +25,17 @@ const SCOPES: [Scope; 3] = [Scope::Zone, Scope::DataCenter, Scope::Global];
 
 /// A whole run; gives the digest of its effects, or the first rule that was broken.
 pub(crate) fn run(seed: u64, size: Size, planted: Option<Planted>) -> Result<u64, String> {
-    let mut world = populated(seed, size, planted);
+    run_with(seed, size, planted, Seed(seed))
+}
+
+/// The same with tables of another seed, which must make no difference.
+pub(crate) fn run_with(
+    seed: u64,
+    size: Size,
+    planted: Option<Planted>,
+    tables: Seed,
+) -> Result<u64, String> {
+    let mut world = populated(seed, size, planted, tables);
     for _ in 0..BUSY_TICKS {
         world.act();
         step(&mut world, TICK)?;
@@ -48,7 +59,7 @@ pub(crate) fn run(seed: u64, size: Size, planted: Option<Planted>) -> Result<u64
 
 /// A node that stops while clients publish and watch: none of them may notice.
 pub(crate) fn run_drain(seed: u64, size: Size, planted: Option<Planted>) -> Result<u64, String> {
-    let mut world = populated(seed, size, planted);
+    let mut world = populated(seed, size, planted, Seed(seed));
     world.calm = true;
     for _ in 0..300 {
         world.reconnect();
@@ -78,8 +89,8 @@ fn step(world: &mut World, by: Duration) -> Result<(), String> {
     world.broken.take().map_or(Ok(()), Err)
 }
 
-fn populated(seed: u64, size: Size, planted: Option<Planted>) -> World {
-    let mut world = World::new(seed, size, planted);
+fn populated(seed: u64, size: Size, planted: Option<Planted>, tables: Seed) -> World {
+    let mut world = World::new(seed, size, planted, tables);
     for _ in 0..7 {
         world.add_client();
     }

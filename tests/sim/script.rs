@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rollcall_core::names::Scope;
 use rollcall_core::session::{EndedBy, Event};
+use rollcall_core::tables::Seed;
 
 use crate::client::{Client, Publishing, Sending, Subscribing};
 use crate::invariants;
@@ -39,7 +40,7 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        let mut world = World::new(1, Size { nodes: 1, cores: 2 }, None);
+        let mut world = World::new(1, Size { nodes: 1, cores: 2 }, None, Seed(1));
         world.calm = true;
         world.story = Some(Vec::new());
         Self {

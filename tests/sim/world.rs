@@ -55,6 +55,7 @@ pub(crate) struct World {
     pub(crate) mischief: Mischief,
     /// What clients are told, in words, if somebody wants to read it.
     pub(crate) story: Option<Vec<String>>,
+    traced: Option<String>,
     /// A digest of all effects so far.
     pub(crate) trace: u64,
     /// The first rule that was broken.
@@ -81,7 +82,7 @@ struct LaneTo {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, size: Size, planted: Option<Planted>) -> Self {
+    pub(crate) fn new(seed: u64, size: Size, planted: Option<Planted>, tables: Seed) -> Self {
         let members: Vec<Member> = (0..size.nodes)
             .flat_map(|node| {
                 (0..size.cores).map(move |core| Member {
@@ -91,7 +92,9 @@ impl World {
             })
             .collect();
         let ring = HashRing::new(members.iter().copied());
-        let cores = members.iter().map(|&me| Core::new(me, size, &ring, seed));
+        let cores = members
+            .iter()
+            .map(|&me| Core::new(me, size, &ring, seed, tables));
         Self {
             seed,
             size,
@@ -115,6 +118,7 @@ impl World {
             registered: 0,
             mischief: Mischief::default(),
             story: None,
+            traced: std::env::var("ROLLCALL_SIM_TRACE").ok(),
             trace: 0,
             broken: None,
         }
@@ -431,7 +435,11 @@ impl World {
         }
     }
 
+    /// Takes an effect into the digest. `ROLLCALL_SIM_TRACE=<text>` prints those that contain the text.
     pub(crate) fn note(&mut self, what: &str) {
+        if self.traced.as_ref().is_some_and(|text| what.contains(text)) {
+            println!("{:>6} ms  {what}", self.now.monotonic.0 / 1_000_000);
+        }
         for byte in what.bytes() {
             self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -445,7 +453,7 @@ enum Message {
 }
 
 impl Core {
-    fn new(me: Member, size: Size, ring: &HashRing, seed: u64) -> Self {
+    fn new(me: Member, size: Size, ring: &HashRing, seed: u64, tables: Seed) -> Self {
         let place = Place {
             me,
             incarnation: seed ^ me.node.0,
@@ -454,8 +462,8 @@ impl Core {
         };
         Self {
             member: me,
-            session: Session::new(place, Seed(seed)),
-            data: Data::new(Seed(seed), DatumVersion::NOTHING_KNOWN),
+            session: Session::new(place, tables),
+            data: Data::new(tables, DatumVersion::NOTHING_KNOWN),
             lanes: (0..size.cores).map(|_| LaneTo::default()).collect(),
             generations: Vec::new(),
             free: Vec::new(),

@@ -73,6 +73,7 @@ impl Session {
         publisher: Arc<Publisher>,
         out: &mut Vec<Effect>,
     ) {
+        debug_assert_eq!(self.home(&data_info_id), self.place.me.core);
         let waiting = Waiting {
             asked,
             register_id: publisher.register_id.clone(),
@@ -94,6 +95,7 @@ impl Session {
         order: Order,
         out: &mut Vec<Effect>,
     ) {
+        debug_assert_eq!(self.home(&data_info_id), self.place.me.core);
         let waiting = Waiting {
             asked,
             register_id: register_id.clone(),
