@@ -117,6 +117,9 @@ pub(crate) struct Idle {
     /// How long after the clients left the memory is read again.
     #[arg(long, default_value_t = 60)]
     pub(crate) after_s: u64,
+    /// How long the server is left alone before its memory or its CPU time is read.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) rest_ms: u64,
 }
 
 /// Everyone comes at once.
