@@ -56,6 +56,13 @@ fn changes_at_a_fixed_rate_all_arrive() {
 }
 
 #[test]
+fn a_rolling_deployment_loses_no_change() {
+    let rows = run(&["mixed", "--clients", "200", "--deploys", "50", "--seconds", "1"]);
+
+    assert!(rows[0]["pushes"].as_u64() > Some(0), "{rows:?}");
+}
+
+#[test]
 fn memory_is_read_with_clients_and_without() {
     let rows = run(&["idle", "--connections", "100", "--publishers", "1000", "--after-s", "0", "--rest-ms", "100"]);
 
