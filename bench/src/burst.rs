@@ -22,7 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CLIENTS_GIVE_UP: Duration = Duration::from_millis(1_000);
 
 /// Sends all bursts at once and waits for the answers.
-pub(crate) fn run(common: &Common, options: &Burst, seats: Seats, report: &mut Report) -> io::Result<()> {
+pub(crate) fn run(
+    common: &Common,
+    options: &Burst,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     for target in Target::all(common, seats)? {
         for round in 0..common.rounds {
             let answers = burst(&target, options, round)?;
@@ -35,14 +40,18 @@ pub(crate) fn run(common: &Common, options: &Burst, seats: Seats, report: &mut R
 fn burst(target: &Target, options: &Burst, round: usize) -> io::Result<Answers> {
     let mut clients = Clients::new()?;
     let connections = clients.connect(target.address, options.connections)?;
-    let bursts: Vec<_> = connections.map(|connection| frames(options, connection, round)).collect();
+    let bursts: Vec<_> = connections
+        .map(|connection| frames(options, connection, round))
+        .collect();
     let mut answers = Answers::new();
     let expected = options.connections * options.registrations;
     answers.start = Instant::now();
     for (connection, frames) in bursts.iter().enumerate() {
         clients.send(connection, frames)?;
     }
-    clients.poll_until(PATIENCE, &mut answers, |answers| answers.taken + answers.refused >= expected)?;
+    clients.poll_until(PATIENCE, &mut answers, |answers| {
+        answers.taken + answers.refused >= expected
+    })?;
     answers.missing = expected.saturating_sub(answers.taken + answers.refused);
     Ok(answers)
 }
@@ -53,10 +62,17 @@ fn frames(options: &Burst, connection: usize, round: usize) -> Vec<u8> {
     for number in 0..options.registrations {
         let registration = Registration {
             data_id: format!("com.example.Burst{}:1.0@DEFAULT", number % 100),
-            register_id: wire::register_id(1, (round * options.connections + connection) * options.registrations + number),
+            register_id: wire::register_id(
+                1,
+                (round * options.connections + connection) * options.registrations + number,
+            ),
             version: 1,
         };
-        registration.publish(u32::try_from(number).expect("a burst is small"), &boxes, &mut frames);
+        registration.publish(
+            u32::try_from(number).expect("a burst is small"),
+            &boxes,
+            &mut frames,
+        );
     }
     frames
 }
@@ -96,7 +112,8 @@ impl Hears for Answers {
             self.refused += 1;
         }
         self.last = self.start.elapsed();
-        self.after.saturating_record(u64::try_from(self.last.as_nanos()).unwrap_or(u64::MAX));
+        self.after
+            .saturating_record(u64::try_from(self.last.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn closed(&mut self, _: usize) {

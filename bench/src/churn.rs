@@ -24,13 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const DATA_ID: &str = "com.example.Churn:1.0@DEFAULT";
 
 /// Measures every rate.
-pub(crate) fn run(common: &Common, options: &Churn, seats: Seats, report: &mut Report) -> io::Result<()> {
+pub(crate) fn run(
+    common: &Common,
+    options: &Churn,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     for &rate in &options.rate {
         for target in Target::all(common, seats)? {
             let mut stage = Stage::set_up(target, options)?;
             let cpu = stage.target.cpu_time();
             stage.change(rate, Duration::from_secs(options.seconds))?;
-            let used = stage.target.cpu_time().zip(cpu).map(|(after, before)| after - before);
+            let used = stage
+                .target
+                .cpu_time()
+                .zip(cpu)
+                .map(|(after, before)| after - before);
             tell(&stage, options, rate, used, report);
         }
     }
@@ -52,7 +61,9 @@ impl Stage {
             let frame = service.publication(publisher);
             clients.send(publisher, &frame)?;
         }
-        clients.poll_until(PATIENCE, &mut service, |service| service.answers == options.publishers)?;
+        clients.poll_until(PATIENCE, &mut service, |service| {
+            service.answers == options.publishers
+        })?;
         for subscriber in 0..options.subscribers {
             let registration = Registration {
                 data_id: DATA_ID.to_owned(),
@@ -63,26 +74,41 @@ impl Stage {
             registration.subscribe(1, &mut frame);
             clients.send(options.publishers + subscriber, &frame)?;
         }
-        let done = clients.poll_until(PATIENCE, &mut service, |service| service.pushes >= options.subscribers)?;
-        if done { Ok(Self { target, clients, service }) } else { Err(io::Error::other("subscribers got no first push")) }
+        let done = clients.poll_until(PATIENCE, &mut service, |service| {
+            service.pushes >= options.subscribers
+        })?;
+        if done {
+            Ok(Self {
+                target,
+                clients,
+                service,
+            })
+        } else {
+            Err(io::Error::other("subscribers got no first push"))
+        }
     }
 
     fn change(&mut self, rate: u64, length: Duration) -> io::Result<()> {
         self.service.begin();
         let period = Duration::from_secs(1) / u32::try_from(rate.max(1)).unwrap_or(u32::MAX);
         let start = self.service.start;
-        let changes = u32::try_from(length.as_nanos() / period.as_nanos().max(1)).unwrap_or(u32::MAX);
+        let changes =
+            u32::try_from(length.as_nanos() / period.as_nanos().max(1)).unwrap_or(u32::MAX);
         for change in 0..changes {
             let due = start + period * change;
             while Instant::now() < due {
-                self.clients.poll(due.saturating_duration_since(Instant::now()), &mut self.service)?;
+                self.clients.poll(
+                    due.saturating_duration_since(Instant::now()),
+                    &mut self.service,
+                )?;
             }
             let publisher = change as usize % self.service.publishers.len();
             self.service.publishers[publisher].due.push(due);
             let frame = self.service.publication(publisher);
             self.clients.send(publisher, &frame)?;
         }
-        self.clients.poll_until(PATIENCE, &mut self.service, Service::is_up_to_date)?;
+        self.clients
+            .poll_until(PATIENCE, &mut self.service, Service::is_up_to_date)?;
         Ok(())
     }
 }
@@ -145,7 +171,10 @@ impl Service {
     /// The next registration of a publisher; its text names publisher and change.
     fn publication(&mut self, publisher: usize) -> Vec<u8> {
         let at = &mut self.publishers[publisher];
-        let text = format!("10.0.0.1:12200?publisher={publisher:06}&change={:09}", at.published);
+        let text = format!(
+            "10.0.0.1:12200?publisher={publisher:06}&change={:09}",
+            at.published
+        );
         at.published += 1;
         let registration = Registration {
             data_id: DATA_ID.to_owned(),
@@ -154,14 +183,20 @@ impl Service {
         };
         let boxes: Boxes = [text.as_str()].into_iter().collect();
         let mut frame = Vec::new();
-        registration.publish(u32::try_from(at.published).expect("a run ends"), &boxes, &mut frame);
+        registration.publish(
+            u32::try_from(at.published).expect("a run ends"),
+            &boxes,
+            &mut frame,
+        );
         frame
     }
 
     fn on_push(&mut self, subscriber: usize, frame: &Frame<'_>) {
         self.pushes += 1;
         let push = ReceivedData::decode(frame.content).ok();
-        let Some(push) = push.filter(|push| push.version > Some(self.subscribers[subscriber].version)) else {
+        let Some(push) =
+            push.filter(|push| push.version > Some(self.subscribers[subscriber].version))
+        else {
             self.wrong += 1;
             return;
         };
@@ -171,7 +206,9 @@ impl Service {
         for text in boxes.flatten() {
             listed += 1;
             match parsed(&text.to_string_lossy()) {
-                Some((publisher, change)) if publisher < self.publishers.len() => self.on_seen(subscriber, publisher, change),
+                Some((publisher, change)) if publisher < self.publishers.len() => {
+                    self.on_seen(subscriber, publisher, change)
+                }
                 _ => self.wrong += 1,
             }
         }
@@ -194,7 +231,9 @@ impl Service {
 
     fn is_up_to_date(&self) -> bool {
         let newest = || self.publishers.iter().map(|publisher| publisher.due.len());
-        self.subscribers.iter().all(|subscriber| subscriber.seen.iter().copied().eq(newest()))
+        self.subscribers
+            .iter()
+            .all(|subscriber| subscriber.seen.iter().copied().eq(newest()))
     }
 }
 
@@ -222,7 +261,11 @@ impl Hears for Service {
 
 fn tell(stage: &Stage, options: &Churn, rate: u64, server: Option<Duration>, report: &mut Report) {
     let (name, service) = (stage.target.kind.name(), &stage.service);
-    let changes: usize = service.publishers.iter().map(|publisher| publisher.due.len()).sum();
+    let changes: usize = service
+        .publishers
+        .iter()
+        .map(|publisher| publisher.due.len())
+        .sum();
     let latency = |quantile| rounded(service.latency.value_at_quantile(quantile) as f64 / 1e6);
     report.row(
         "churn: changes at a fixed rate, each counted from when it was due",

@@ -98,7 +98,12 @@ impl Clients {
         };
         if sent < bytes.len() {
             at.unsent.extend_from_slice(&bytes[sent..]);
-            epoll::modify(&self.epoll, &*stream, data(connection), EventFlags::IN | EventFlags::OUT)?;
+            epoll::modify(
+                &self.epoll,
+                &*stream,
+                data(connection),
+                EventFlags::IN | EventFlags::OUT,
+            )?;
         }
         Ok(())
     }
@@ -110,16 +115,24 @@ impl Clients {
 
     /// Stops or resumes to read from a connection.
     pub(crate) fn read(&mut self, connection: usize, on: bool) -> io::Result<()> {
-        let flags = if on { EventFlags::IN } else { EventFlags::empty() };
+        let flags = if on {
+            EventFlags::IN
+        } else {
+            EventFlags::empty()
+        };
         let stream = self.connections[connection].stream.as_ref();
-        stream.map_or(Ok(()), |stream| Ok(epoll::modify(&self.epoll, stream, data(connection), flags)?))
+        stream.map_or(Ok(()), |stream| {
+            Ok(epoll::modify(&self.epoll, stream, data(connection), flags)?)
+        })
     }
 
     /// Hears what came, and waits for it so long if nothing did.
     pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Hears) -> io::Result<()> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
-        let timeout = wait.try_into().map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+        let timeout = wait
+            .try_into()
+            .map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -139,7 +152,12 @@ impl Clients {
     }
 
     /// Polls until `done` says so; false if that took longer than `within`.
-    pub(crate) fn poll_until<H: Hears>(&mut self, within: Duration, hears: &mut H, done: impl Fn(&H) -> bool) -> io::Result<bool> {
+    pub(crate) fn poll_until<H: Hears>(
+        &mut self,
+        within: Duration,
+        hears: &mut H,
+        done: impl Fn(&H) -> bool,
+    ) -> io::Result<bool> {
         let deadline = Instant::now() + within;
         while !done(hears) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -167,7 +185,11 @@ impl Clients {
         };
         let len = match stream.read(&mut self.buffer) {
             Ok(len) => len,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                return Ok(());
+            }
             Err(error) if is_end(&error) => 0,
             Err(error) => return Err(error),
         };
@@ -187,13 +209,22 @@ impl Clients {
             let taken = hear_frames(connection, &at.partial, hears, &mut out)?;
             at.partial.drain(..taken);
         }
-        let sent = if out.is_empty() { Ok(()) } else { self.send(connection, &out) };
+        let sent = if out.is_empty() {
+            Ok(())
+        } else {
+            self.send(connection, &out)
+        };
         self.out = out;
         sent
     }
 }
 
-fn hear_frames(connection: usize, bytes: &[u8], hears: &mut impl Hears, out: &mut Vec<u8>) -> io::Result<usize> {
+fn hear_frames(
+    connection: usize,
+    bytes: &[u8],
+    hears: &mut impl Hears,
+    out: &mut Vec<u8>,
+) -> io::Result<usize> {
     let mut taken = 0;
     while taken < bytes.len() {
         match decode(&bytes[taken..]) {
@@ -214,7 +245,12 @@ fn fresh_source() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let process = std::process::id() % (250 * 250);
     let [.., high, low] = process.to_be_bytes();
-    Ipv4Addr::new(127, high % 250 + 1, low % 250 + 1, NEXT.fetch_add(1, Ordering::Relaxed).clamp(1, 254))
+    Ipv4Addr::new(
+        127,
+        high % 250 + 1,
+        low % 250 + 1,
+        NEXT.fetch_add(1, Ordering::Relaxed).clamp(1, 254),
+    )
 }
 
 fn connect(source: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {
@@ -233,5 +269,8 @@ fn data(connection: usize) -> EventData {
 }
 
 fn is_end(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    )
 }

@@ -65,10 +65,14 @@ impl Crowd {
                 clients.send(connection, &frames)?;
             }
             next = end;
-            let done = clients.poll_until(PATIENCE, self, |crowd| crowd.taken + crowd.refused >= answers && crowd.pushes >= pushes)?;
+            let done = clients.poll_until(PATIENCE, self, |crowd| {
+                crowd.taken + crowd.refused >= answers && crowd.pushes >= pushes
+            })?;
             if !done {
                 let missing = answers - self.taken - self.refused;
-                return Err(io::Error::other(format!("{missing} registrations were not answered")));
+                return Err(io::Error::other(format!(
+                    "{missing} registrations were not answered"
+                )));
             }
         }
         Ok(())
@@ -76,8 +80,11 @@ impl Crowd {
 
     /// What the server did wrong, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
-        let Self { refused, closed, .. } = self;
-        (refused + closed > 0).then(|| format!("{refused} registrations refused, {closed} connections ended"))
+        let Self {
+            refused, closed, ..
+        } = self;
+        (refused + closed > 0)
+            .then(|| format!("{refused} registrations refused, {closed} connections ended"))
     }
 }
 

@@ -28,11 +28,21 @@ const SET_UP_BATCH: usize = 500;
 const DATA_ID: &str = "com.example.Fanout:1.0@DEFAULT";
 
 /// Measures every number of subscribers with every payload.
-pub(crate) fn run(common: &Common, options: &Fanout, seats: Seats, report: &mut Report) -> io::Result<()> {
+pub(crate) fn run(
+    common: &Common,
+    options: &Fanout,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     for &subscribers in &options.subscribers {
         for &payload in &options.payload {
-            let changes = options.changes.unwrap_or((DELIVERIES_PER_ROUND / subscribers.max(1)).clamp(3, 100));
-            eprintln!("fanout: {subscribers} subscribers, {payload} B, {changes} changes in each of {} rounds", common.rounds);
+            let changes = options
+                .changes
+                .unwrap_or((DELIVERIES_PER_ROUND / subscribers.max(1)).clamp(3, 100));
+            eprintln!(
+                "fanout: {subscribers} subscribers, {payload} B, {changes} changes in each of {} rounds",
+                common.rounds
+            );
             let mut stages = stages(common, seats, subscribers)?;
             for _ in 0..common.rounds {
                 for stage in &mut stages {
@@ -47,7 +57,10 @@ pub(crate) fn run(common: &Common, options: &Fanout, seats: Seats, report: &mut 
 
 fn stages(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Vec<Stage>> {
     let targets = Target::all(common, seats)?;
-    targets.into_iter().map(|target| Stage::set_up(target, subscribers)).collect()
+    targets
+        .into_iter()
+        .map(|target| Stage::set_up(target, subscribers))
+        .collect()
 }
 
 /// One server with its clients.
@@ -83,9 +96,14 @@ impl Stage {
                 audience.registration(connection).subscribe(1, &mut frame);
                 clients.send(connection, &frame)?;
             }
-            let done = clients.poll_until(PATIENCE, &mut audience, |audience| audience.missing == 0 && audience.unanswered == 0)?;
+            let done = clients.poll_until(PATIENCE, &mut audience, |audience| {
+                audience.missing == 0 && audience.unanswered == 0
+            })?;
             if !done {
-                return Err(io::Error::other(format!("{} subscribers got no first push", audience.missing)));
+                return Err(io::Error::other(format!(
+                    "{} subscribers got no first push",
+                    audience.missing
+                )));
             }
         }
         Ok(Self {
@@ -101,9 +119,14 @@ impl Stage {
     fn round(&mut self, changes: usize, payload: usize) -> io::Result<()> {
         // Warm caches and an awake CPU, as after the first of many changes.
         self.change(payload)?;
-        let (server, client) = (self.target.cpu_time(), process::cpu_time(std::process::id()));
+        let (server, client) = (
+            self.target.cpu_time(),
+            process::cpu_time(std::process::id()),
+        );
         let start = Instant::now();
-        let whole = (0..changes).map(|_| self.change(payload)).collect::<io::Result<Vec<_>>>()?;
+        let whole = (0..changes)
+            .map(|_| self.change(payload))
+            .collect::<io::Result<Vec<_>>>()?;
         let used = |before| Some(self.target.cpu_time()?.saturating_sub(before));
         self.rounds.push(Round {
             whole,
@@ -126,12 +149,23 @@ impl Stage {
             version: i64::try_from(self.changes).expect("a run ends"),
         };
         let mut frame = Vec::new();
-        registration.publish(u32::try_from(self.changes).expect("a run ends"), &boxes, &mut frame);
+        registration.publish(
+            u32::try_from(self.changes).expect("a run ends"),
+            &boxes,
+            &mut frame,
+        );
         self.audience.expect(boxes);
         self.clients.send(self.publisher, &frame)?;
-        let done = self.clients.poll_until(PATIENCE, &mut self.audience, |audience| audience.missing == 0)?;
+        let done = self
+            .clients
+            .poll_until(PATIENCE, &mut self.audience, |audience| {
+                audience.missing == 0
+            })?;
         if !done {
-            return Err(io::Error::other(format!("{} subscribers never got change {}", self.audience.missing, self.changes)));
+            return Err(io::Error::other(format!(
+                "{} subscribers never got change {}",
+                self.audience.missing, self.changes
+            )));
         }
         let whole = self.audience.published_at.elapsed();
         self.settle()?;
@@ -143,8 +177,16 @@ impl Stage {
         let mut heartbeat = Vec::new();
         wire::heartbeat(0, &mut heartbeat);
         self.clients.send(self.publisher, &heartbeat)?;
-        let answered = self.clients.poll_until(PATIENCE, &mut self.audience, |audience| audience.heartbeat_answered)?;
-        if answered { Ok(()) } else { Err(io::Error::other("a heartbeat was not answered")) }
+        let answered = self
+            .clients
+            .poll_until(PATIENCE, &mut self.audience, |audience| {
+                audience.heartbeat_answered
+            })?;
+        if answered {
+            Ok(())
+        } else {
+            Err(io::Error::other("a heartbeat was not answered"))
+        }
     }
 
     fn p50_ms(&self, round: usize) -> f64 {
@@ -183,14 +225,17 @@ impl Audience {
             expected: Expected::new(DATA_ID, Boxes::default()),
             published_at: Instant::now(),
             versions: vec![0; subscribers],
-            register_ids: (1..=subscribers).map(|number| wire::register_id(2, number)).collect(),
+            register_ids: (1..=subscribers)
+                .map(|number| wire::register_id(2, number))
+                .collect(),
             missing: 0,
             unanswered: 0,
             heartbeat_answered: false,
             is_set_up: true,
             wrong: 0,
             closed: 0,
-            deliveries: Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range"),
+            deliveries: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
+                .expect("a valid range"),
         }
     }
 
@@ -212,9 +257,14 @@ impl Audience {
     fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
         let subscriber = connection - 1;
         let version = if self.is_set_up {
-            ReceivedData::decode(frame.content).ok().and_then(|push| push.version)
+            ReceivedData::decode(frame.content)
+                .ok()
+                .and_then(|push| push.version)
         } else {
-            let named = self.kind.names_subscribers().then(|| self.register_ids[subscriber].as_str());
+            let named = self
+                .kind
+                .names_subscribers()
+                .then(|| self.register_ids[subscriber].as_str());
             self.expected.version_of(frame.content, named)
         };
         match version {
@@ -222,7 +272,8 @@ impl Audience {
                 self.versions[subscriber] = version;
                 self.missing = self.missing.saturating_sub(1);
                 let nanos = self.published_at.elapsed().as_nanos();
-                self.deliveries.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
+                self.deliveries
+                    .saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
             }
             _ => self.wrong += 1,
         }
@@ -254,10 +305,15 @@ fn tell(stages: &[Stage], subscribers: usize, payload: usize, report: &mut Repor
         let name = stage.target.kind.name();
         let rounds = 0..stage.rounds.len();
         let all = stage.rounds.iter().flat_map(|round| &round.whole);
-        let cpu: Vec<_> = rounds.clone().filter_map(|round| stage.cpu_us(round)).collect();
+        let cpu: Vec<_> = rounds
+            .clone()
+            .filter_map(|round| stage.cpu_us(round))
+            .collect();
         let against = &stages[0];
         let ratio = |of: &dyn Fn(&Stage, usize) -> f64| {
-            let ratios = rounds.clone().map(|round| of(against, round) / of(stage, round));
+            let ratios = rounds
+                .clone()
+                .map(|round| of(against, round) / of(stage, round));
             rounded(median(ratios))
         };
         let is_first = std::ptr::eq(stage, against);
@@ -283,7 +339,9 @@ fn tell(stages: &[Stage], subscribers: usize, payload: usize, report: &mut Repor
         );
         let Audience { wrong, closed, .. } = stage.audience;
         if wrong + closed > 0 {
-            report.problem(format!("{name}: {wrong} wrong pushes, {closed} connections ended"));
+            report.problem(format!(
+                "{name}: {wrong} wrong pushes, {closed} connections ended"
+            ));
         }
     }
 }

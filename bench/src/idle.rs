@@ -23,7 +23,12 @@ const PUBLISHERS_PER_CONNECTION: usize = 1_000;
 const TITLE: &str = "idle: what clients cost that do nothing";
 
 /// Adds clients step by step, reads the server's memory at each, and again after all left.
-pub(crate) fn run(common: &Common, options: &Idle, seats: Seats, report: &mut Report) -> io::Result<()> {
+pub(crate) fn run(
+    common: &Common,
+    options: &Idle,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     let target = Target::start(common.spawn, seats, common.cores)?;
     let mut stage = Stage {
         clients: Clients::new()?,
@@ -38,12 +43,16 @@ pub(crate) fn run(common: &Common, options: &Idle, seats: Seats, report: &mut Re
     stage.tell("start", 0, report)?;
     let mut connections = 0;
     for &count in &options.connections {
-        let added = stage.clients.connect(stage.target.address, count.saturating_sub(connections))?;
+        let added = stage
+            .clients
+            .connect(stage.target.address, count.saturating_sub(connections))?;
         connections += added.len();
-        stage.crowd.register(&mut stage.clients, added, 1, |connection, out| {
-            subscription(connection).subscribe(1, out);
-            1
-        })?;
+        stage
+            .crowd
+            .register(&mut stage.clients, added, 1, |connection, out| {
+                subscription(connection).subscribe(1, out);
+                1
+            })?;
         stage.tell("connection + subscription", connections, report)?;
     }
     if options.publishers > 0 {
@@ -55,7 +64,11 @@ pub(crate) fn run(common: &Common, options: &Idle, seats: Seats, report: &mut Re
     stage.pause(Duration::from_secs(options.after_s))?;
     let (kib, _) = stage.memory();
     report.row(TITLE, json!({"what": format!("{} s after all left", options.after_s), "count": 0, "rss_mib": mib(kib)}));
-    stage.crowd.problem().into_iter().for_each(|problem| report.problem(problem));
+    stage
+        .crowd
+        .problem()
+        .into_iter()
+        .for_each(|problem| report.problem(problem));
     Ok(())
 }
 
@@ -77,30 +90,44 @@ impl Stage {
         let first = connections.start;
         for connection in connections {
             // One connection at a time: what is asked is what the records take, not what a burst takes.
-            self.crowd.register(&mut self.clients, connection..connection + 1, 0, |connection, out| {
-                let from = (connection - first) * PUBLISHERS_PER_CONNECTION;
-                let to = publishers.min(from + PUBLISHERS_PER_CONNECTION);
-                for number in from..to {
-                    let request_id = u32::try_from(number).expect("fewer than request ids");
-                    publication(number).publish(request_id, &boxes, out);
-                }
-                to - from
-            })?;
+            self.crowd.register(
+                &mut self.clients,
+                connection..connection + 1,
+                0,
+                |connection, out| {
+                    let from = (connection - first) * PUBLISHERS_PER_CONNECTION;
+                    let to = publishers.min(from + PUBLISHERS_PER_CONNECTION);
+                    for number in from..to {
+                        let request_id = u32::try_from(number).expect("fewer than request ids");
+                        publication(number).publish(request_id, &boxes, out);
+                    }
+                    to - from
+                },
+            )?;
         }
         Ok(())
     }
 
     fn memory(&self) -> (u64, u64) {
-        (self.target.resident_kib().unwrap_or(0), process::kernel_slab_kib())
+        (
+            self.target.resident_kib().unwrap_or(0),
+            process::kernel_slab_kib(),
+        )
     }
 
     fn tell(&mut self, what: &str, count: usize, report: &mut Report) -> io::Result<()> {
         self.rest()?;
         let before = self.target.cpu_time();
         self.rest()?;
-        let cpu = self.target.cpu_time().zip(before).map(|(after, before)| after - before);
+        let cpu = self
+            .target
+            .cpu_time()
+            .zip(before)
+            .map(|(after, before)| after - before);
         let (kib, slab_kib) = self.memory();
-        let each = |kib: u64, start: u64| (count > 0).then(|| (kib.saturating_sub(start) * 1024) / count as u64);
+        let each = |kib: u64, start: u64| {
+            (count > 0).then(|| (kib.saturating_sub(start) * 1024) / count as u64)
+        };
         report.row(
             TITLE,
             json!({
@@ -122,7 +149,8 @@ impl Stage {
     /// Lets time pass without leaving pushes unanswered.
     fn pause(&mut self, time: Duration) -> io::Result<()> {
         let until = Instant::now() + time;
-        self.clients.poll_until(time, &mut self.crowd, |_| Instant::now() >= until)?;
+        self.clients
+            .poll_until(time, &mut self.crowd, |_| Instant::now() >= until)?;
         Ok(())
     }
 }

@@ -30,12 +30,21 @@ const PROBE_EVERY: Duration = Duration::from_millis(50);
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(5);
 
 /// Lets the day pass.
-pub(crate) fn run(common: &Common, options: &Mixed, seats: Seats, report: &mut Report) -> io::Result<()> {
+pub(crate) fn run(
+    common: &Common,
+    options: &Mixed,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     for target in Target::all(common, seats)? {
         let mut day = Day::begin(target, options)?;
         let cpu = day.target.cpu_time();
         day.pass(options)?;
-        let used = day.target.cpu_time().zip(cpu).map(|(after, before)| after - before);
+        let used = day
+            .target
+            .cpu_time()
+            .zip(cpu)
+            .map(|(after, before)| after - before);
         tell(&day, options, used, report);
     }
     Ok(())
@@ -83,7 +92,8 @@ impl Day {
 
     fn pass(&mut self, options: &Mixed) -> io::Result<()> {
         let end = Instant::now() + Duration::from_secs(options.seconds);
-        let deploy_every = Duration::from_secs(1) / u32::try_from(options.deploys.max(1)).unwrap_or(u32::MAX);
+        let deploy_every =
+            Duration::from_secs(1) / u32::try_from(options.deploys.max(1)).unwrap_or(u32::MAX);
         let mut due = [Instant::now(); 3];
         let mut counts = [0_usize; 3];
         while Instant::now() < end {
@@ -96,10 +106,22 @@ impl Day {
                 }
             }
             let next = due.iter().min().copied().unwrap_or(end);
-            self.clients.poll(next.saturating_duration_since(Instant::now()), &mut self.people)?;
+            self.clients.poll(
+                next.saturating_duration_since(Instant::now()),
+                &mut self.people,
+            )?;
         }
-        let done = self.clients.poll_until(PATIENCE, &mut self.people, |people| people.under_way() == 0)?;
-        if done { Ok(()) } else { Err(io::Error::other(format!("{} answers never came", self.people.under_way()))) }
+        let done = self
+            .clients
+            .poll_until(PATIENCE, &mut self.people, |people| people.under_way() == 0)?;
+        if done {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!(
+                "{} answers never came",
+                self.people.under_way()
+            )))
+        }
     }
 
     fn happen(&mut self, event: usize, count: usize, options: &Mixed) -> io::Result<()> {
@@ -121,7 +143,11 @@ impl Day {
         let connection = self.clients.connect(self.target.address, 1)?.start;
         self.connections[client] = connection;
         let mut frames = Vec::new();
-        write(client, 2 + i64::try_from(count / options.clients).expect("a run ends"), &mut frames);
+        write(
+            client,
+            2 + i64::try_from(count / options.clients).expect("a run ends"),
+            &mut frames,
+        );
         self.people.registered.push((connection, Instant::now(), 2));
         self.clients.send(connection, &frames)
     }
@@ -140,10 +166,13 @@ impl Day {
     }
 
     fn probe(&mut self, count: usize) -> io::Result<()> {
-        let boxes: Boxes = [wire::text(count as u64, 64).as_str()].into_iter().collect();
+        let boxes: Boxes = [wire::text(count as u64, 64).as_str()]
+            .into_iter()
+            .collect();
         let version = i64::try_from(count).expect("a run ends");
         let mut frame = Vec::new();
-        registration(PROBE_DATA_ID.to_owned(), 1, usize::MAX >> 24, version).publish(1, &boxes, &mut frame);
+        registration(PROBE_DATA_ID.to_owned(), 1, usize::MAX >> 24, version)
+            .publish(1, &boxes, &mut frame);
         self.people.changes.push(Instant::now());
         self.clients.send(self.probe_publisher, &frame)
     }
@@ -163,8 +192,15 @@ fn registration(data_id: String, kind: u16, number: usize, version: i64) -> Regi
 }
 
 fn write(client: usize, version: i64, out: &mut Vec<u8>) {
-    let service = || format!("com.example.Mixed{}:1.0@DEFAULT", client / CLIENTS_PER_SERVICE);
-    let boxes: Boxes = [format!("10.0.0.1:12200?client={client}&version={version}").as_str()].into_iter().collect();
+    let service = || {
+        format!(
+            "com.example.Mixed{}:1.0@DEFAULT",
+            client / CLIENTS_PER_SERVICE
+        )
+    };
+    let boxes: Boxes = [format!("10.0.0.1:12200?client={client}&version={version}").as_str()]
+        .into_iter()
+        .collect();
     registration(service(), 1, client, version).publish(1, &boxes, out);
     registration(service(), 2, client, version).subscribe(2, out);
 }
@@ -189,7 +225,8 @@ struct People {
 
 impl People {
     fn new(first_probe: usize) -> Self {
-        let histogram = || Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range");
+        let histogram =
+            || Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range");
         Self {
             acknowledgement: wire::acknowledgement(),
             first_probe,
@@ -208,19 +245,30 @@ impl People {
     }
 
     fn under_way(&self) -> usize {
-        let unseen = self.seen.iter().filter(|seen| **seen < self.changes.len()).count();
+        let unseen = self
+            .seen
+            .iter()
+            .filter(|seen| **seen < self.changes.len())
+            .count();
         // A heartbeat may have been sent on a connection that its client closed before the answer came.
         self.registered.len() + unseen
     }
 
     fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
         self.pushes += 1;
-        let Some(seen) = connection.checked_sub(self.first_probe).and_then(|probe| self.seen.get_mut(probe)) else {
+        let Some(seen) = connection
+            .checked_sub(self.first_probe)
+            .and_then(|probe| self.seen.get_mut(probe))
+        else {
             return;
         };
         let push = ReceivedData::decode(frame.content).unwrap_or_default();
-        let text = push.data.first().and_then(|(_, boxes)| boxes.texts().flatten().next());
-        let change = text.and_then(|text| usize::from_str_radix(text.to_string_lossy().get(..16)?, 16).ok());
+        let text = push
+            .data
+            .first()
+            .and_then(|(_, boxes)| boxes.texts().flatten().next());
+        let change =
+            text.and_then(|text| usize::from_str_radix(text.to_string_lossy().get(..16)?, 16).ok());
         match change {
             Some(change) if change > *seen && change <= self.changes.len() => {
                 for at in &self.changes[*seen..change] {
@@ -234,7 +282,11 @@ impl People {
 }
 
 /// Counts an answer; records the latency with the last one that was waited for.
-fn answered(waiting: &mut Vec<(usize, Instant, usize)>, connection: usize, latency: &mut Histogram<u64>) {
+fn answered(
+    waiting: &mut Vec<(usize, Instant, usize)>,
+    connection: usize,
+    latency: &mut Histogram<u64>,
+) {
     let Some(place) = waiting.iter().position(|(other, ..)| *other == connection) else {
         return;
     };
@@ -257,9 +309,15 @@ impl Hears for People {
                 wire::append_as(out, &self.acknowledgement, frame.request_id);
             }
             Kind::Response { .. } if is_taken(frame) => {
-                answered(&mut self.registered, connection, &mut self.registration_latency);
+                answered(
+                    &mut self.registered,
+                    connection,
+                    &mut self.registration_latency,
+                );
             }
-            Kind::HeartbeatAck { .. } => answered(&mut self.beats, connection, &mut self.heartbeat_latency),
+            Kind::HeartbeatAck { .. } => {
+                answered(&mut self.beats, connection, &mut self.heartbeat_latency)
+            }
             _ => self.refused += 1,
         }
     }
@@ -271,7 +329,9 @@ impl Hears for People {
 
 fn tell(day: &Day, options: &Mixed, server: Option<Duration>, report: &mut Report) {
     let (name, people) = (day.target.kind.name(), &day.people);
-    let latency = |histogram: &Histogram<u64>, quantile| rounded(histogram.value_at_quantile(quantile) as f64 / 1e6);
+    let latency = |histogram: &Histogram<u64>, quantile| {
+        rounded(histogram.value_at_quantile(quantile) as f64 / 1e6)
+    };
     report.row(
         "mixed: a deployment rolls through many clients",
         json!({

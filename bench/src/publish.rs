@@ -25,7 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PUBLISHERS: usize = 64;
 
 /// Measures every depth of outstanding registrations.
-pub(crate) fn run(common: &Common, options: &Publish, seats: Seats, report: &mut Report) -> io::Result<()> {
+pub(crate) fn run(
+    common: &Common,
+    options: &Publish,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     for &outstanding in &options.outstanding {
         let mut stages = Vec::new();
         for target in Target::all(common, seats)? {
@@ -83,7 +88,10 @@ impl Stage {
     }
 
     fn round(&mut self, length: Duration) -> io::Result<()> {
-        let (server, client) = (self.target.cpu_time(), process::cpu_time(std::process::id()));
+        let (server, client) = (
+            self.target.cpu_time(),
+            process::cpu_time(std::process::id()),
+        );
         let answered = self.load.answered;
         let start = Instant::now();
         self.load.stops = false;
@@ -94,7 +102,8 @@ impl Stage {
             }
             self.clients.send(connection, &out)?;
         }
-        self.clients.poll_until(length, &mut self.load, |_| start.elapsed() >= length)?;
+        self.clients
+            .poll_until(length, &mut self.load, |_| start.elapsed() >= length)?;
         let wall = start.elapsed();
         let count = self.load.answered - answered;
         let used = |before| Some(self.target.cpu_time()?.saturating_sub(before));
@@ -106,8 +115,17 @@ impl Stage {
             client_busy: client.as_secs_f64() / wall.as_secs_f64(),
         });
         self.load.stops = true;
-        let done = self.clients.poll_until(PATIENCE, &mut self.load, |load| load.under_way == 0)?;
-        if done { Ok(()) } else { Err(io::Error::other(format!("{} registrations were never answered", self.load.under_way))) }
+        let done = self
+            .clients
+            .poll_until(PATIENCE, &mut self.load, |load| load.under_way == 0)?;
+        if done {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!(
+                "{} registrations were never answered",
+                self.load.under_way
+            )))
+        }
     }
 }
 
@@ -144,7 +162,9 @@ struct Ready {
 impl Load {
     fn new(connections: usize, outstanding: usize) -> Self {
         let sender = |connection| Sender {
-            frames: (0..PUBLISHERS).map(|number| Ready::new(connection, number)).collect(),
+            frames: (0..PUBLISHERS)
+                .map(|number| Ready::new(connection, number))
+                .collect(),
             sent: 0,
             sent_at: vec![Instant::now(); outstanding],
         };
@@ -179,7 +199,8 @@ impl Load {
         if self.answered.is_multiple_of(100) && !is_taken(frame) {
             self.refused += 1;
         }
-        let sent_at = self.senders[connection].sent_at[frame.request_id as usize % self.outstanding];
+        let sent_at =
+            self.senders[connection].sent_at[frame.request_id as usize % self.outstanding];
         let nanos = u64::try_from(sent_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.latency.saturating_record(nanos);
         if !self.stops {
@@ -191,7 +212,9 @@ impl Load {
 impl Hears for Load {
     fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
         match frame.kind {
-            FrameKind::Response { .. } if Some(connection) != self.listener => self.on_answer(connection, frame, out),
+            FrameKind::Response { .. } if Some(connection) != self.listener => {
+                self.on_answer(connection, frame, out)
+            }
             FrameKind::Request { .. } => {
                 self.pushes += 1;
                 wire::append_as(out, &self.acknowledgement, frame.request_id);
@@ -217,7 +240,9 @@ impl Ready {
         let mut bytes = Vec::new();
         registration.publish(0, &boxes, &mut bytes);
         let place = |wanted: &[u8]| {
-            let found = bytes.windows(wanted.len()).position(|window| window == wanted);
+            let found = bytes
+                .windows(wanted.len())
+                .position(|window| window == wanted);
             found.expect("it was just written")
         };
         Self {
@@ -247,9 +272,18 @@ fn tell(stages: &[Stage], options: &Publish, outstanding: usize, report: &mut Re
     for stage in stages {
         let name = stage.target.kind.name();
         let rounds = &stage.rounds;
-        let ratio = |of: fn(&Round) -> f64| rounded(median(first.rounds.iter().zip(rounds).map(|(ours, theirs)| of(ours) / of(theirs))));
+        let ratio = |of: fn(&Round) -> f64| {
+            rounded(median(
+                first
+                    .rounds
+                    .iter()
+                    .zip(rounds)
+                    .map(|(ours, theirs)| of(ours) / of(theirs)),
+            ))
+        };
         let is_first = std::ptr::eq(stage, first);
-        let latency = |quantile| rounded(stage.load.latency.value_at_quantile(quantile) as f64 / 1e3);
+        let latency =
+            |quantile| rounded(stage.load.latency.value_at_quantile(quantile) as f64 / 1e3);
         report.row(
             "publish: registrations per second",
             json!({
@@ -268,7 +302,10 @@ fn tell(stages: &[Stage], options: &Publish, outstanding: usize, report: &mut Re
             }),
         );
         if stage.load.refused + stage.load.closed > 0 {
-            report.problem(format!("{name}: registrations refused, {} connections ended", stage.load.closed));
+            report.problem(format!(
+                "{name}: registrations refused, {} connections ended",
+                stage.load.closed
+            ));
         }
     }
 }

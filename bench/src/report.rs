@@ -61,7 +61,9 @@ impl Report {
     /// Prints everything for people.
     pub(crate) fn print(&self) {
         if let Json::Object(facts) = &self.environment {
-            facts.iter().for_each(|(name, fact)| println!("{name}: {}", shown(fact)));
+            facts
+                .iter()
+                .for_each(|(name, fact)| println!("{name}: {}", shown(fact)));
         }
         for table in &self.tables {
             println!("\n{}", table.title);
@@ -92,19 +94,35 @@ impl Table {
     fn print(&self) {
         let mut lines = vec![self.columns().map(str::to_owned).collect::<Vec<_>>()];
         for row in &self.rows {
-            lines.push(self.columns().map(|name| row.get(name).map_or_else(String::new, shown)).collect());
+            lines.push(
+                self.columns()
+                    .map(|name| row.get(name).map_or_else(String::new, shown))
+                    .collect(),
+            );
         }
         let widths: Vec<_> = (0..lines[0].len())
-            .map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0))
+            .map(|column| {
+                lines
+                    .iter()
+                    .map(|line| line[column].len())
+                    .max()
+                    .unwrap_or(0)
+            })
             .collect();
         for line in lines {
-            let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+            let cells = line
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:>width$}"));
             println!("{}", cells.collect::<Vec<_>>().join("  "));
         }
     }
 
     fn columns(&self) -> impl Iterator<Item = &str> {
-        self.rows.first().into_iter().flat_map(|row| row.keys().map(String::as_str))
+        self.rows
+            .first()
+            .into_iter()
+            .flat_map(|row| row.keys().map(String::as_str))
     }
 }
 

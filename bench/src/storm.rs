@@ -28,13 +28,21 @@ const REGISTRATIONS: usize = 3;
 const SUBSCRIPTIONS: usize = 2;
 
 /// Lets the clients come, once per round, each time to a fresh server.
-pub(crate) fn run(common: &Common, options: &Storm, seats: Seats, report: &mut Report) -> io::Result<()> {
+pub(crate) fn run(
+    common: &Common,
+    options: &Storm,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     for round in 0..common.rounds {
         eprintln!("storm: round {} of {}", round + 1, common.rounds);
         for target in Target::all(common, seats)? {
             let (cpu, client) = (target.cpu_time(), process::cpu_time(std::process::id()));
             let storm = storm(&target, options)?;
-            let used = target.cpu_time().zip(cpu).map(|(after, before)| after - before);
+            let used = target
+                .cpu_time()
+                .zip(cpu)
+                .map(|(after, before)| after - before);
             let client = process::cpu_time(std::process::id()) - client;
             tell(&target, options, &storm, used, client, report);
         }
@@ -49,7 +57,9 @@ fn storm(target: &Target, options: &Storm) -> io::Result<Deployment> {
     let mut frames = Vec::new();
     while deployment.clients.len() < options.clients {
         let count = BATCH.min(options.clients - deployment.clients.len());
-        deployment.clients.extend(std::iter::repeat_with(Client::default).take(count));
+        deployment
+            .clients
+            .extend(std::iter::repeat_with(Client::default).take(count));
         for connection in clients.connect(target.address, count)? {
             deployment.clients[connection].came = Some(Instant::now());
             frames.clear();
@@ -58,7 +68,9 @@ fn storm(target: &Target, options: &Storm) -> io::Result<Deployment> {
         }
         clients.poll(Duration::ZERO, &mut deployment)?;
     }
-    clients.poll_until(PATIENCE, &mut deployment, |deployment| deployment.served == options.clients)?;
+    clients.poll_until(PATIENCE, &mut deployment, |deployment| {
+        deployment.served == options.clients
+    })?;
     deployment.whole = deployment.start.elapsed();
     Ok(deployment)
 }
@@ -131,11 +143,13 @@ impl Deployment {
         };
         let client = &mut self.clients[connection];
         let wanted = |subscription: usize| (connection + subscription) % self.services;
-        let is_of = |service: usize| push.data_id == format!("com.example.Storm{service}:1.0@DEFAULT");
+        let is_of =
+            |service: usize| push.data_id == format!("com.example.Storm{service}:1.0@DEFAULT");
         let named = push.subscriber_regist_ids.first();
         let subscription = (0..SUBSCRIPTIONS).find(|&subscription| {
             let kind = u16::try_from(2 + subscription).expect("two subscriptions");
-            named.is_some_and(|named| *named == wire::register_id(kind, connection)) && is_of(wanted(subscription))
+            named.is_some_and(|named| *named == wire::register_id(kind, connection))
+                && is_of(wanted(subscription))
         });
         let version = push.version.unwrap_or(0);
         match subscription {
@@ -153,7 +167,8 @@ impl Deployment {
 
     fn look_at(&mut self, connection: usize) {
         let client = &mut self.clients[connection];
-        let is_served = client.answered == REGISTRATIONS && client.complete.iter().all(|complete| *complete);
+        let is_served =
+            client.answered == REGISTRATIONS && client.complete.iter().all(|complete| *complete);
         if is_served && client.served.is_none() {
             client.served = client.came.map(|came| came.elapsed());
             self.served += 1;
@@ -189,9 +204,20 @@ impl Hears for Deployment {
     }
 }
 
-fn tell(target: &Target, options: &Storm, storm: &Deployment, server: Option<Duration>, client: Duration, report: &mut Report) {
+fn tell(
+    target: &Target,
+    options: &Storm,
+    storm: &Deployment,
+    server: Option<Duration>,
+    client: Duration,
+    report: &mut Report,
+) {
     let name = target.kind.name();
-    let mut served: Vec<_> = storm.clients.iter().filter_map(|client| client.served).collect();
+    let mut served: Vec<_> = storm
+        .clients
+        .iter()
+        .filter_map(|client| client.served)
+        .collect();
     served.sort_unstable();
     let median = served.get(served.len() / 2).copied().unwrap_or_default();
     let last = served.last().copied().unwrap_or_default();

@@ -75,7 +75,10 @@ impl Target {
             Some(address) => Self::running(address),
             None => Self::start(common.spawn, seats, common.cores)?,
         };
-        let others = common.vs.iter().map(|&kind| Self::start(kind, seats, common.cores));
+        let others = common
+            .vs
+            .iter()
+            .map(|&kind| Self::start(kind, seats, common.cores));
         std::iter::once(Ok(first)).chain(others).collect()
     }
 
@@ -168,16 +171,29 @@ fn binary() -> io::Result<PathBuf> {
     }
     let this = std::env::current_exe()?;
     let here = this.parent().map(PathBuf::from).unwrap_or_default();
-    let profile = if here.ends_with("debug") { "dev" } else { "release" };
+    let profile = if here.ends_with("debug") {
+        "dev"
+    } else {
+        "release"
+    };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "rollcall", "--profile", profile])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "rollcall",
+            "--profile",
+            profile,
+        ])
         .arg("--target-dir")
         .arg(here.parent().unwrap_or(&here))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
     if !built.success() {
-        return Err(io::Error::other(format!("the server does not build: {built}")));
+        return Err(io::Error::other(format!(
+            "the server does not build: {built}"
+        )));
     }
     Ok(here.join("rollcall"))
 }
@@ -193,7 +209,8 @@ fn listening(lines: impl BufRead + Send + 'static) -> io::Result<SocketAddr> {
                 address = Some(found);
             }
             if line.contains("\"ready\"") {
-                let _ = tell.send(address.ok_or_else(|| io::Error::other("no Bolt address in its log")));
+                let _ = tell
+                    .send(address.ok_or_else(|| io::Error::other("no Bolt address in its log")));
             }
             if line.contains("\"ERROR\"") {
                 eprintln!("server: {line}");

@@ -5,7 +5,8 @@ use std::iter;
 use rollcall_core::bolt::{Head, Kind, Protocol, Status};
 use rollcall_core::message::received_data::{self, Prefix};
 use rollcall_core::message::{
-    BaseRegister, Boxes, PublisherRegister, PushResult, ReceivedData, SubscriberRegister, publisher_register, result, subscriber_register,
+    BaseRegister, Boxes, PublisherRegister, PushResult, ReceivedData, SubscriberRegister,
+    publisher_register, result, subscriber_register,
 };
 use rollcall_core::names::{DataInfoId, RegisterId, Scope};
 
@@ -113,7 +114,12 @@ pub(crate) fn acknowledgement() -> Vec<u8> {
 }
 
 /// The content of a push of these texts, for one subscriber.
-pub(crate) fn push_content(data_id: &str, register_id: &str, version: i64, boxes: &Boxes) -> Vec<u8> {
+pub(crate) fn push_content(
+    data_id: &str,
+    register_id: &str,
+    version: i64,
+    boxes: &Boxes,
+) -> Vec<u8> {
     let id = DataInfoId::new(data_id, "", GROUP);
     let prefix = Prefix {
         data_info_id: &id,
@@ -123,8 +129,15 @@ pub(crate) fn push_content(data_id: &str, register_id: &str, version: i64, boxes
         local_zone: ZONE,
     };
     let mut content = Vec::new();
-    received_data::write_prefix(&mut content, &prefix, iter::once(&RegisterId::new(register_id)));
-    content.extend(received_data::encode_body(iter::once((ZONE, iter::once(boxes)))));
+    received_data::write_prefix(
+        &mut content,
+        &prefix,
+        iter::once(&RegisterId::new(register_id)),
+    );
+    content.extend(received_data::encode_body(iter::once((
+        ZONE,
+        iter::once(boxes),
+    ))));
     content
 }
 
@@ -144,7 +157,9 @@ impl Expected {
         let version = 0x1122_3344_5566_7788;
         let content = push_content(data_id, &register_id, version, &boxes);
         let place = |bytes: &[u8]| {
-            let found = content.windows(bytes.len()).position(|window| window == bytes);
+            let found = content
+                .windows(bytes.len())
+                .position(|window| window == bytes);
             found.expect("it was just written")
         };
         Self {
@@ -167,9 +182,11 @@ impl Expected {
         let behind_id = self.register_id_at + REGISTER_ID_LEN;
         let is_same = content.len() == self.content.len()
             && content[..self.version_at] == self.content[..self.version_at]
-            && content[behind_version..self.register_id_at] == self.content[behind_version..self.register_id_at]
+            && content[behind_version..self.register_id_at]
+                == self.content[behind_version..self.register_id_at]
             && content[behind_id..] == self.content[behind_id..]
-            && register_id.is_none_or(|id| content[self.register_id_at..behind_id] == *id.as_bytes());
+            && register_id
+                .is_none_or(|id| content[self.register_id_at..behind_id] == *id.as_bytes());
         let version = content.get(self.version_at..behind_version)?;
         is_same.then(|| i64::from_be_bytes(version.try_into().expect("eight bytes")))
     }
@@ -205,7 +222,8 @@ mod tests {
         let (me, other) = (register_id(1, 7), register_id(1, 8));
 
         let wrong_list = push_content("service", &me, 1 << 50, &["b"].into_iter().collect());
-        let wrong_subscriber = push_content("service", &other, 1 << 50, &["a"].into_iter().collect());
+        let wrong_subscriber =
+            push_content("service", &other, 1 << 50, &["a"].into_iter().collect());
 
         assert_eq!(expected.version_of(&wrong_list, Some(&me)), None);
         assert_eq!(expected.version_of(&wrong_subscriber, Some(&me)), None);

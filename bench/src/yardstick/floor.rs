@@ -76,6 +76,7 @@ fn push(change: i64, data_id: &str, boxes: &Boxes) -> Rc<[u8]> {
     let timeout_ms = i32::try_from(limits::PUSH_TIMEOUT.as_millis()).expect("a few seconds");
     let request_id = u32::try_from(change).expect("a run has fewer changes");
     let mut frame = Vec::new();
-    Head::request(Protocol::V1, request_id, timeout_ms, received_data::CLASS).write(&mut frame, |out| out.extend(content));
+    Head::request(Protocol::V1, request_id, timeout_ms, received_data::CLASS)
+        .write(&mut frame, |out| out.extend(content));
     frame.into()
 }

@@ -81,7 +81,11 @@ pub(super) fn serve(listener: &TcpListener, answers: impl Answers) -> io::Result
         broadcasts: VecDeque::new(),
         answers,
     };
-    server.push(opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).build().user_data(ACCEPT));
+    server.push(
+        opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+            .build()
+            .user_data(ACCEPT),
+    );
     loop {
         server.turn()?;
     }
@@ -184,7 +188,8 @@ impl<A: Answers> Server<A> {
             let entry = whole_send(connection, &broadcast.frame);
             self.push(entry.user_data(BROADCAST));
         }
-        self.broadcasts.push_back((broadcast.frame, broadcast.to.len()));
+        self.broadcasts
+            .push_back((broadcast.frame, broadcast.to.len()));
     }
 
     /// A frame is kept until as many sends are done as there were of it and of those before it.
@@ -199,7 +204,8 @@ impl<A: Answers> Server<A> {
 
     fn push(&mut self, entry: squeue::Entry) {
         // SAFETY: sends point to a connection's flight or to a kept broadcast, which stay in place until the completion.
-        let pushed = self.backlog.is_empty() && unsafe { self.ring.submission().push(&entry).is_ok() };
+        let pushed =
+            self.backlog.is_empty() && unsafe { self.ring.submission().push(&entry).is_ok() };
         if !pushed {
             self.backlog.push_back(entry);
         }
@@ -221,13 +227,25 @@ impl<A: Answers> Server<A> {
             }
         }
         match self.ring.submit_and_wait(want) {
-            Err(error) if !matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINTR | libc::EAGAIN)) => Err(error),
+            Err(error)
+                if !matches!(
+                    error.raw_os_error(),
+                    Some(libc::EBUSY | libc::EINTR | libc::EAGAIN)
+                ) =>
+            {
+                Err(error)
+            }
             _ => Ok(()),
         }
     }
 }
 
-fn hear_frames(answers: &mut impl Answers, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+fn hear_frames(
+    answers: &mut impl Answers,
+    connection: usize,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> io::Result<usize> {
     let mut taken = 0;
     while taken < bytes.len() {
         match decode(&bytes[taken..]) {
@@ -258,7 +276,15 @@ fn set_nodelay(fd: i32) {
     let on: libc::c_int = 1;
     let size = libc::socklen_t::try_from(size_of_val(&on)).expect("four bytes");
     // SAFETY: the descriptor was just accepted and the value outlives the call. Without the option the yardstick is only slower.
-    unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), size) };
+    unsafe {
+        libc::setsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_NODELAY,
+            (&raw const on).cast(),
+            size,
+        )
+    };
 }
 
 /// Receive buffers, all of them the kernel's except between a completion and [`Buffers::provide`].
@@ -278,11 +304,16 @@ impl Buffers {
         // They live as long as the process, like the ring.
         let pages = vec![Page([0; PAGE]); (count * size_of::<BufRingEntry>()).div_ceil(PAGE)];
         let entries = Vec::leak(pages).as_mut_ptr().cast::<BufRingEntry>();
-        let memory = Vec::leak(vec![0_u8; count * limits::RECEIVE_BUFFER_BYTES as usize]).as_mut_ptr();
+        let memory =
+            Vec::leak(vec![0_u8; count * limits::RECEIVE_BUFFER_BYTES as usize]).as_mut_ptr();
         // SAFETY: page-aligned, zeroed, of that length, and never freed.
         unsafe {
-            ring.submitter()
-                .register_buf_ring_with_flags(entries as u64, limits::RECEIVE_BUFFERS, GROUP, 0)?;
+            ring.submitter().register_buf_ring_with_flags(
+                entries as u64,
+                limits::RECEIVE_BUFFERS,
+                GROUP,
+                0,
+            )?;
         }
         let mut buffers = Self {
             entries,
@@ -303,7 +334,10 @@ impl Buffers {
 
     fn start(&self, buffer: u16) -> *mut u8 {
         // SAFETY: callers name one of the buffers, all of which lie in the leaked memory.
-        unsafe { self.memory.add(usize::from(buffer) * limits::RECEIVE_BUFFER_BYTES as usize) }
+        unsafe {
+            self.memory
+                .add(usize::from(buffer) * limits::RECEIVE_BUFFER_BYTES as usize)
+        }
     }
 
     fn provide(&mut self, buffer: u16) {

@@ -1,7 +1,10 @@
 //! Decodes the frame of a registration and answers it with success: what answering costs without a registry behind it.
 
 use rollcall_core::bolt::{Frame, Head, Kind, Status, write_heartbeat_ack};
-use rollcall_core::message::{BaseRegister, PublisherRegister, RegisterResponse, SubscriberRegister, publisher_register, register_response};
+use rollcall_core::message::{
+    BaseRegister, PublisherRegister, RegisterResponse, SubscriberRegister, publisher_register,
+    register_response,
+};
 
 use super::ring::{Answers, Broadcast};
 
@@ -37,13 +40,18 @@ pub(super) fn answer(frame: &Frame<'_>, out: &mut Vec<u8>) {
             refused: false,
             message: None,
         };
-        Head::answer(frame, Status::Success, register_response::CLASS).write(out, |out| response.encode(out));
+        Head::answer(frame, Status::Success, register_response::CLASS)
+            .write(out, |out| response.encode(out));
     }
 }
 
 fn base<'a>(frame: &Frame<'a>) -> Option<BaseRegister<'a>> {
     if frame.class == publisher_register::CLASS.as_bytes() {
-        return PublisherRegister::decode(frame.content).ok().map(|message| message.base);
+        return PublisherRegister::decode(frame.content)
+            .ok()
+            .map(|message| message.base);
     }
-    SubscriberRegister::decode(frame.content).ok().map(|message| message.base)
+    SubscriberRegister::decode(frame.content)
+        .ok()
+        .map(|message| message.base)
 }
