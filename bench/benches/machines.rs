@@ -91,25 +91,24 @@ fn datum_put(c: &mut Criterion) {
     for publishers in [10, 1_000, 10_000] {
         let mut data = Data::new(SEED, DatumVersion::NOTHING_KNOWN);
         let mut out = Vec::new();
-        let mut version = 0;
-        let mut put = |data: &mut Data, put: data::Event, at| {
-            data.handle(now(at), put, &mut out);
-            data.handle_timeout(now(at), &mut out);
+        let mut put = |data: &mut Data, (version, event): (u64, data::Event)| {
+            data.handle(now(version), event, &mut out);
+            data.handle_timeout(now(version), &mut out);
             out.clear();
         };
         for number in 0..publishers {
-            put(&mut data, event(number, 1), 1);
+            put(&mut data, (1, event(number, 1)));
         }
+        let mut version = 1;
+        let mut next = || {
+            version += 1;
+            let number = usize::try_from(version).expect("64 bits") % publishers;
+            (version, event(number, version))
+        };
         group.bench_function(publishers.to_string(), |b| {
             b.iter_batched(
-                || {
-                    version += 1;
-                    event(
-                        usize::try_from(version).expect("64 bits") % publishers,
-                        1 + version,
-                    )
-                },
-                |event| put(&mut data, event, 1 + version),
+                &mut next,
+                |event| put(&mut data, event),
                 BatchSize::SmallInput,
             );
         });
