@@ -98,7 +98,12 @@ impl Data {
     }
 
     /// After a restart: shows nobody a list that is shorter than it was, until then.
-    pub fn expect(&mut self, until: Instant, services: impl IntoIterator<Item = (u64, u32)>, seed: Seed) {
+    pub fn expect(
+        &mut self,
+        until: Instant,
+        services: impl IntoIterator<Item = (u64, u32)>,
+        seed: Seed,
+    ) {
         let mut expected = seed.table();
         expected.extend(services);
         self.awaiting = (!expected.is_empty()).then(|| Awaiting::new(until, expected));
@@ -121,9 +126,17 @@ impl Data {
 
     fn data_info_ids_with_publishers(&self) -> impl Iterator<Item = (u64, u32)> {
         let count = |datum: &Datum| u32::try_from(datum.publishers().len()).unwrap_or(u32::MAX);
-        let datums = self.datums.iter().filter(|(_, datum)| !datum.publishers().is_empty());
+        let datums = self
+            .datums
+            .iter()
+            .filter(|(_, datum)| !datum.publishers().is_empty());
         let present = datums.map(move |(id, datum)| (id.ring_hash(), count(datum)));
-        present.filter(|(hash, _)| !self.awaiting.as_ref().is_some_and(|awaiting| awaiting.expects(*hash)))
+        present.filter(|(hash, _)| {
+            !self
+                .awaiting
+                .as_ref()
+                .is_some_and(|awaiting| awaiting.expects(*hash))
+        })
     }
 
     /// One datum.
@@ -181,7 +194,11 @@ impl Data {
                 order,
                 successor,
             } => {
-                let holds = held.is_some_and(|held| held.holder == holder && held.order <= order);
+                // An older connection of that session counts too: its own end was told to nobody once it had been taken over,
+                // and the registration that took over may have been lost.
+                let holds = held.is_some_and(|held| {
+                    held.holder.is_of_same_session(holder) && held.order <= order
+                });
                 if successor.is_none() {
                     self.tombstones
                         .bury(now.monotonic, &data_info_id, &register_id, order);
@@ -295,13 +312,23 @@ impl Data {
         };
         let mut shown = Vec::new();
         if awaiting.until() <= now {
-            shown.extend(self.awaiting.take().into_iter().flat_map(Awaiting::into_asking));
+            shown.extend(
+                self.awaiting
+                    .take()
+                    .into_iter()
+                    .flat_map(Awaiting::into_asking),
+            );
         } else {
             for data_info_id in &self.changed {
-                let publishers = self.datums.get(data_info_id).map_or(0, |datum| datum.publishers().len());
+                let publishers = self
+                    .datums
+                    .get(data_info_id)
+                    .map_or(0, |datum| datum.publishers().len());
                 if !awaiting.holds(data_info_id, publishers) {
                     let asking = awaiting.release(data_info_id);
-                    shown.extend(asking.map(|(session, have)| (data_info_id.clone(), session, have)));
+                    shown.extend(
+                        asking.map(|(session, have)| (data_info_id.clone(), session, have)),
+                    );
                 }
             }
         }

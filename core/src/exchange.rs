@@ -57,9 +57,9 @@ pub enum ToData {
 pub enum Removal {
     /// The client unregistered it: whoever holds it, if this order is newer.
     Unregistered(Order),
-    /// Its connection ended: only if this very connection still holds it, and not what it registered later (an operator may
-    /// take a client off whose connection stays). A registration of the same id that another live connection of the session
-    /// had declared meanwhile takes its place.
+    /// Its connection ended: only if this very connection still holds it, or an older one of the same session, and nothing
+    /// that was registered later (an operator may take a client off whose connection stays). A registration of the same id
+    /// that another live connection of the session had declared meanwhile takes its place.
     Closed {
         /// The connection that ended.
         holder: Holder,

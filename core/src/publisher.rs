@@ -35,6 +35,13 @@ pub struct Holder {
     pub connect_id: ConnectId,
 }
 
+impl Holder {
+    /// Whether both are connections of one session node, in one life of its process.
+    pub fn is_of_same_session(self, other: Self) -> bool {
+        (self.node, self.incarnation) == (other.node, other.incarnation)
+    }
+}
+
 /// What one client publishes under one registration id.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publisher {

@@ -22,12 +22,13 @@ mod socket;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::exchange::{ToData, ToSession};
 use crate::limits;
 use crate::machine::{Instant, Machine, Now};
 use crate::meta::{MetaCommand, MetaState};
-use crate::names::{ConnectId, CoreId, DataInfoId, Member, Name, Scope};
+use crate::names::{ConnectId, CoreId, DEFAULT_DATA_CENTER, DataInfoId, Member, Name, Scope};
 use crate::query::Order;
 use crate::ring::HashRing;
 use crate::stats::Stats;
@@ -180,10 +181,32 @@ pub struct Place {
     pub ring: HashRing,
 }
 
+/// What an operator may set about sessions.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How long the publishers of a connection that we ended await their client.
+    pub grace: Duration,
+    /// Shortest time between two change pushes of one service.
+    pub push_floor: Duration,
+    /// The data center that pushes name.
+    pub data_center: Name,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            grace: limits::GRACE,
+            push_floor: Duration::ZERO,
+            data_center: Name::from(DEFAULT_DATA_CENTER),
+        }
+    }
+}
+
 /// The session role of one core.
 #[derive(Debug)]
 pub struct Session {
     place: Place,
+    rules: Rules,
     homes: HashRing,
     connections: Connections,
     pushes: Pushes,
@@ -206,15 +229,20 @@ pub struct Session {
 }
 
 impl Session {
-    /// An empty core.
+    /// An empty core with the default rules.
     pub fn new(place: Place, seed: Seed) -> Self {
+        Self::with_rules(place, seed, Rules::default())
+    }
+
+    /// An empty core.
+    pub fn with_rules(place: Place, seed: Seed, rules: Rules) -> Self {
         let cores = usize::from(place.cores);
         Self {
             homes: HashRing::of_node(place.me.node, place.cores),
             connections: Connections::default(),
-            pushes: Pushes::new(seed),
-            registrations: Registrations::new(seed),
-            interests: Interests::new(seed),
+            pushes: Pushes::new(seed, Name::clone(&rules.data_center)),
+            registrations: Registrations::new(seed, rules.grace),
+            interests: Interests::new(seed, rules.push_floor),
             meta: MetaState::default(),
             credits: vec![limits::CREDITS_PER_CORE; cores],
             parked: vec![VecDeque::new(); cores],
@@ -226,6 +254,7 @@ impl Session {
             registration_needs: Vec::new(),
             interest_needs: Vec::new(),
             place,
+            rules,
         }
     }
 
@@ -313,7 +342,10 @@ impl Session {
                     out,
                 );
             }
-            Request::SyncConfig => answer(asked, Answer::SyncConfig, out),
+            Request::SyncConfig => {
+                let segment = Name::clone(&self.rules.data_center);
+                answer(asked, Answer::SyncConfig { segment }, out);
+            }
             Request::CancelAddresses(addresses) => self.on_cancel(now, asked, &addresses, out),
             Request::Refused { kind, refusal } => self.refuse(asked, kind, refusal, out),
         }

@@ -26,8 +26,10 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
 /// ... with this distance, and is gone then.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// A peer that acknowledges nothing for so long is gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A peer that acknowledges nothing for so long is gone. The kernel also ends a peer that lives and takes nothing; our own
+/// patience with that one ([`limits::WRITE_STALL_MAX`]) must be over first, for its publishers have a grace.
+const USER_TIMEOUT: Duration = Duration::from_secs(35);
+const _: () = assert!(USER_TIMEOUT.as_secs() > limits::WRITE_STALL_MAX.as_secs());
 /// Unsent bytes the kernel takes of a connection; more wait with us, where newer versions replace them.
 const NOT_SENT_LOW_WATER_BYTES: u32 = 128 << 10;
 

@@ -24,6 +24,7 @@ use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Now};
 use rollcall_core::names::{ConnectId, CoreId};
 
@@ -70,7 +71,7 @@ pub struct Net<F: Framing> {
     over_budget: Vec<Key>,
     /// Connections whose owner waits for room that is there now.
     writable: Vec<Key>,
-    /// Ends the owner was not told yet.
+    /// Ends the owner was not told yet: one per connection at most, of which there are [`limits::CONNECTIONS_PER_CORE_MAX`].
     ended: VecDeque<(Key, EndedBy)>,
     partial_bytes: usize,
     traffic: Traffic,
@@ -170,7 +171,11 @@ impl<F: Framing> Net<F> {
 
     fn on_event<S: Service<F>>(&mut self, event: Event, service: &mut S) {
         match event {
-            Event::Accepted(socket) => self.on_accepted(socket, service),
+            Event::Accepted(socket) => {
+                // It may take the slot of a connection whose end was not told yet.
+                self.tell_ends(service);
+                self.on_accepted(socket, service);
+            }
             Event::AcceptStopped(error) => self.on_accept_stopped(&error),
             Event::Received(key, chunk) => self.on_received(key, chunk, service),
             Event::ReceiveEnded(key, error) => self.on_receive_ended(key, error),

@@ -47,6 +47,8 @@ pub(crate) struct Control {
     /// Something changed since the memory was asked for last.
     is_outdated: Cell<bool>,
     is_writing: Cell<bool>,
+    /// When the cores were asked last whether they live.
+    reported_at: Cell<Instant>,
 }
 
 /// Somebody who waits for a core.
@@ -57,7 +59,12 @@ struct Waiting {
 
 impl Control {
     /// A node of these facts that hands its clients over within `drain`.
-    pub(crate) fn new(mesh: Mesh<Message>, facts: Facts, drain: Duration, memory: Option<Remembered>) -> Rc<Self> {
+    pub(crate) fn new(
+        mesh: Mesh<Message>,
+        facts: Facts,
+        drain: Duration,
+        memory: Option<Remembered>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             mesh: RefCell::new(mesh),
             meta: RefCell::default(),
@@ -69,6 +76,7 @@ impl Control {
             memory,
             is_outdated: Cell::new(false),
             is_writing: Cell::new(false),
+            reported_at: Cell::default(),
         })
     }
 
@@ -91,6 +99,7 @@ impl Control {
                 None => {}
             }
             let now = Clock::monotonic();
+            self.report_alive(now);
             if drained == self.cores() || ends_at.is_some_and(|at| at <= now) {
                 break;
             }
@@ -140,11 +149,30 @@ impl Control {
         if let Some(memory) = &self.memory
             && !summaries.is_empty()
             && let Some(summary) = join(summaries).await
+            && let Err(error) = memory.save_for_good(&summary)
         {
-            if let Err(error) = memory.save_for_good(&summary) {
-                tracing::warn!(%error, "what a restart needs could not be written");
-            }
+            tracing::warn!(%error, "what a restart needs could not be written");
         }
+    }
+
+    /// Tells systemd's watchdog that every core still answers; a core that hangs keeps the word from being given.
+    fn report_alive(self: &Rc<Self>, now: Instant) {
+        let Some(interval) = systemd::watchdog_interval() else {
+            return;
+        };
+        if now.since(self.reported_at.get()) < interval {
+            return;
+        }
+        self.reported_at.set(now);
+        let answers = self.send_all(|ticket| ToCore::Ask(ticket, Query::Counts));
+        rt::spawn(async move {
+            for (_, answer) in answers {
+                if answer.await.is_err() {
+                    return;
+                }
+            }
+            systemd::still_alive();
+        });
     }
 
     fn begin_drain(&self) -> Instant {
@@ -160,22 +188,25 @@ impl Control {
     fn receive(self: &Rc<Self>) -> usize {
         let mut drained = 0;
         let mut is_changed = false;
-        self.mesh.borrow_mut().receive(|from, message| match message {
-            Message::ToControl(ToControl::Drained) => drained += 1,
-            Message::ToControl(ToControl::Changed) => is_changed = true,
-            Message::ToControl(answer) => {
-                let (ToControl::Answered(ticket, _) | ToControl::Done(ticket, _) | ToControl::Remembered(ticket, _)) =
-                    answer
-                else {
-                    return;
-                };
-                if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
-                    // Who asked may have gone meanwhile; then nobody needs the answer.
-                    let _ = waiting.answer.send(answer);
+        self.mesh
+            .borrow_mut()
+            .receive(|from, message| match message {
+                Message::ToControl(ToControl::Drained) => drained += 1,
+                Message::ToControl(ToControl::Changed) => is_changed = true,
+                Message::ToControl(answer) => {
+                    let (ToControl::Answered(ticket, _)
+                    | ToControl::Done(ticket, _)
+                    | ToControl::Remembered(ticket, _)) = answer
+                    else {
+                        return;
+                    };
+                    if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
+                        // Who asked may have gone meanwhile; then nobody needs the answer.
+                        let _ = waiting.answer.send(answer);
+                    }
                 }
-            }
-            other => unreachable!("{from:?} never says {other:?} to the control executor"),
-        });
+                other => unreachable!("{from:?} never says {other:?} to the control executor"),
+            });
         if is_changed {
             self.remember();
         }
@@ -205,20 +236,31 @@ impl Control {
     }
 
     /// Sends a question that carries its ticket; the answer comes through the returned end.
-    fn send(&self, core: CoreId, question: impl FnOnce(Ticket) -> ToCore) -> oneshot::Receiver<ToControl> {
+    fn send(
+        &self,
+        core: CoreId,
+        question: impl FnOnce(Ticket) -> ToCore,
+    ) -> oneshot::Receiver<ToControl> {
         let ticket = Ticket(self.next_ticket.replace(self.next_ticket.get() + 1));
         let (answer, receiver) = oneshot::channel();
         let since = Clock::monotonic();
-        self.waiting.borrow_mut().insert(ticket, Waiting { since, answer });
+        self.waiting
+            .borrow_mut()
+            .insert(ticket, Waiting { since, answer });
         let mut mesh = self.mesh.borrow_mut();
         mesh.send(Place::Core(core), Message::ToCore(question(ticket)));
         mesh.flush();
         receiver
     }
 
-    fn send_all(&self, question: impl Fn(Ticket) -> ToCore) -> Vec<(CoreId, oneshot::Receiver<ToControl>)> {
+    fn send_all(
+        &self,
+        question: impl Fn(Ticket) -> ToCore,
+    ) -> Vec<(CoreId, oneshot::Receiver<ToControl>)> {
         let cores = (0..self.facts.cores).map(CoreId);
-        cores.map(|core| (core, self.send(core, &question))).collect()
+        cores
+            .map(|core| (core, self.send(core, &question)))
+            .collect()
     }
 }
 
@@ -307,10 +349,14 @@ pub(crate) fn facts(config: &crate::config::Config, cores: u16, bolt: SocketAddr
         data_center: config.node.data_center.clone(),
         zone: config.node.zone.clone(),
         bolt,
-        advertise: config.node.advertise.as_ref().map(|advertise| admin::Advertise {
-            host: advertise.host().to_owned(),
-            port: advertise.port(),
-        }),
+        advertise: config
+            .node
+            .advertise
+            .as_ref()
+            .map(|advertise| admin::Advertise {
+                host: advertise.host().to_owned(),
+                port: advertise.port(),
+            }),
         started_ms: Clock::now().wall_ms,
         others: Vec::new(),
     }

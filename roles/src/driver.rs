@@ -7,7 +7,7 @@ use std::time::Duration;
 use rollcall_core::data::{self, Data, Summary};
 use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
-use rollcall_core::names::{ConnectId, CoreId, Interner, Member};
+use rollcall_core::names::{ConnectId, CoreId, Interner, Member, Name};
 use rollcall_core::query::{Answer, Query};
 use rollcall_core::session::questions::Traffic;
 use rollcall_core::session::{self, Place as SessionPlace, Session};
@@ -19,6 +19,7 @@ use rollcall_io::executor::Bell;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{EndedBy, Net, Reason};
 
+use crate::connections::{ConnectionListener, MakeListeners};
 use crate::framing::Bolt;
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
 
@@ -48,12 +49,29 @@ pub(crate) struct Roles {
     data: Data,
     pub(crate) names: Interner,
     pub(crate) stats: Stats,
+    pub(crate) listeners: Vec<Box<dyn ConnectionListener>>,
+    /// Of registrations that name none.
+    pub(crate) zone: Name,
     pub(crate) cancel_from: Arc<[IpAddr]>,
     wanted: Vec<session::Effect>,
     /// What `settle` has looked at and left for the sockets and lanes.
     outward: Vec<session::Effect>,
     said: Vec<data::Effect>,
     looked_at: Vec<session::Effect>,
+}
+
+/// What the cores of a node are set up with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) rules: session::Rules,
+    /// What the node remembers of its former life.
+    pub(crate) before: Arc<Summary>,
+    /// The node's zone.
+    pub(crate) zone: Name,
+    /// Addresses that may take clients off, beside loopback.
+    pub(crate) cancel_from: Arc<[IpAddr]>,
+    /// Who is told of connections.
+    pub(crate) listeners: MakeListeners,
 }
 
 /// The clients of a stopping node, on their way to others, spread over time.
@@ -67,7 +85,15 @@ struct Handover {
 
 impl Roles {
     /// The machines of one core.
-    pub(crate) fn new(place: SessionPlace, seed: Seed, before: &Summary, cancel_from: Arc<[IpAddr]>) -> Self {
+    pub(crate) fn new(place: SessionPlace, seed: Seed, setup: &Setup) -> Self {
+        let Setup {
+            rules,
+            before,
+            zone,
+            cancel_from,
+            listeners,
+        } = setup;
+        let place_core = place.me.core;
         let now = Clock::now();
         let own = before.services.iter().copied();
         let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == place.me);
@@ -76,11 +102,13 @@ impl Roles {
         Self {
             me: place.me,
             now,
-            session: Session::new(place, seed),
+            session: Session::with_rules(place, seed, rules.clone()),
             data,
             names: Interner::new(seed),
             stats: Stats::default(),
-            cancel_from,
+            listeners: listeners(place_core),
+            zone: Name::clone(zone),
+            cancel_from: Arc::clone(cancel_from),
             wanted: Vec::new(),
             outward: Vec::new(),
             said: Vec::new(),
@@ -127,11 +155,15 @@ impl Roles {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        [self.session.next_timeout(), self.data.next_timeout()].into_iter().flatten().min()
+        [self.session.next_timeout(), self.data.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn is_due(&self) -> bool {
-        self.next_timeout().is_some_and(|at| at <= self.now.monotonic)
+        self.next_timeout()
+            .is_some_and(|at| at <= self.now.monotonic)
     }
 }
 
@@ -159,8 +191,11 @@ impl Driver {
                 bell.pass(self.roles.now.monotonic).await;
             } else {
                 let deadline = self.next_timeout();
-                let Self { net, mesh, roles, .. } = &mut self;
-                bell.wait(|| mesh.is_quiet() && net.prepare_sleep(roles.now, deadline)).await;
+                let Self {
+                    net, mesh, roles, ..
+                } = &mut self;
+                bell.wait(|| mesh.is_quiet() && net.prepare_sleep(roles.now, deadline))
+                    .await;
             }
         }
     }
@@ -199,7 +234,9 @@ impl Driver {
         let mut orders = Vec::new();
         let roles = &mut self.roles;
         let received = self.mesh.receive(|from, message| match (from, message) {
-            (Place::Core(core), Message::Lane(message)) => roles.session_event(session::Event::FromCore { core, message }),
+            (Place::Core(core), Message::Lane(message)) => {
+                roles.session_event(session::Event::FromCore { core, message })
+            }
             (_, Message::ToCore(order)) => orders.push(order),
             (from, message) => unreachable!("{from:?} never says {message:?} to a data core"),
         });
@@ -281,7 +318,9 @@ impl Driver {
         stats.ring_overflows = trouble.completion_overflows;
         stats.ring_buffers_exhausted = trouble.no_buffers;
         stats.queue_partial_bytes = self.net.partial_bytes() as u64;
-        stats.queue_outbox = (0..self.mesh.cores()).map(|core| self.mesh.owed(place(core)) as u64).sum();
+        stats.queue_outbox = (0..self.mesh.cores())
+            .map(|core| self.mesh.owed(place(core)) as u64)
+            .sum();
         stats
     }
 
@@ -291,7 +330,8 @@ impl Driver {
             let full = self.mesh.owed(place(index)) > 0;
             if full != std::mem::replace(&mut self.congested[index], full) {
                 let core = core_at(index);
-                self.roles.session_event(session::Event::Congested { core, full });
+                self.roles
+                    .session_event(session::Event::Congested { core, full });
             }
         }
     }
@@ -337,7 +377,10 @@ impl Driver {
 
     fn next_timeout(&self) -> Option<Instant> {
         let handover = self.handover.as_ref().and_then(Handover::next);
-        [self.roles.next_timeout(), handover].into_iter().flatten().min()
+        [self.roles.next_timeout(), handover]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -345,7 +388,10 @@ impl Handover {
     fn due(&mut self, now: Instant) -> Vec<ConnectId> {
         let elapsed = now.since(self.started);
         let left = match elapsed < self.over {
-            true => self.total - (self.total as f64 * elapsed.as_secs_f64() / self.over.as_secs_f64()) as usize,
+            true => {
+                self.total
+                    - (self.total as f64 * elapsed.as_secs_f64() / self.over.as_secs_f64()) as usize
+            }
             false => 0,
         };
         self.clients.split_off(left.min(self.clients.len()))

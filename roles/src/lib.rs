@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 pub mod admin;
 pub mod args;
 pub mod config;
+pub mod connections;
 mod control;
 mod driver;
 pub mod error;

@@ -1,16 +1,16 @@
 //! A node: all its ports are bound, then its cores start, then it answers; a signal ends it in order.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use rollcall_core::data::Summary;
-use rollcall_core::names::{Member, NodeId};
+use rollcall_core::names::{Member, Name, NodeId};
 use rollcall_core::ring::HashRing;
-use rollcall_core::session::Place;
+use rollcall_core::session::{Place, Rules};
 use rollcall_core::tables::Seed;
 use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
 use rollcall_io::http::HttpListener;
@@ -21,8 +21,9 @@ use rollcall_io::{probe, signal};
 
 use crate::admin::{Access, Admin, Role};
 use crate::config::{Config, Cores, Transport};
+use crate::connections::ConnectionLog;
 use crate::control::{self, Control};
-use crate::driver::{Driver, Roles};
+use crate::driver::{Driver, Roles, Setup};
 use crate::error::Exit;
 use crate::lanes::Message;
 use crate::remembered::Remembered;
@@ -75,7 +76,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
 
     let ringers: Vec<_> = seats.iter().map(|seat| seat.ringer.clone()).collect();
     let mut meshes = mesh::connect(&ringers, &control);
-    let control_mesh = meshes.pop().expect("the last mesh is that of the control executor");
+    let control_mesh = meshes
+        .pop()
+        .expect("the last mesh is that of the control executor");
     let (memory, before) = recall(&config);
     let plan = CorePlan::new(&config, transport, seats.len(), before);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
@@ -89,7 +92,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         signals,
         memory,
     };
-    let ended = executor::run_control(&control, |bell| serve(served, bell)).map_err(StartError::unavailable)?;
+    let ended = executor::run_control(&control, |bell| serve(served, bell))
+        .map_err(StartError::unavailable)?;
     for core in cores {
         let ended = core.join();
         ended.map_err(|_| StartError::Internal("a core has ended with a panic".to_owned()))?;
@@ -180,8 +184,7 @@ struct CorePlan {
     transport: TransportKind,
     settings: Settings,
     admission: Arc<Admission>,
-    cancel_from: Arc<[IpAddr]>,
-    before: Arc<Summary>,
+    setup: Setup,
 }
 
 impl CorePlan {
@@ -200,9 +203,21 @@ impl CorePlan {
                 idle_close: config.session.idle_close,
                 ..Settings::default()
             },
-            admission: Arc::new(Admission::new(config.session.connections_max as usize, per_ip)),
-            cancel_from: config.admin.cancel_address_from.clone().into(),
-            before: Arc::new(before),
+            admission: Arc::new(Admission::new(
+                config.session.connections_max as usize,
+                per_ip,
+            )),
+            setup: Setup {
+                rules: Rules {
+                    grace: config.session.grace,
+                    push_floor: config.session.push_floor,
+                    data_center: Name::from(config.node.data_center.as_str()),
+                },
+                before: Arc::new(before),
+                zone: Name::from(config.node.zone.as_str()),
+                cancel_from: config.admin.cancel_address_from.clone().into(),
+                listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),
+            },
         }
     }
 
@@ -216,7 +231,7 @@ impl CorePlan {
             cores: self.cores,
             ring: self.ring.clone(),
         };
-        Roles::new(place, self.seed, &self.before, Arc::clone(&self.cancel_from))
+        Roles::new(place, self.seed, &self.setup)
     }
 }
 
@@ -234,12 +249,21 @@ fn start_cores(
         let main = move |bell| async move {
             let admission = Arc::clone(&plan.admission);
             let settings = plan.settings.clone();
-            let net = Net::new(on.core, plan.transport, vec![listener], &on.ringer, admission, settings);
+            let net = Net::new(
+                on.core,
+                plan.transport,
+                vec![listener],
+                &on.ringer,
+                admission,
+                settings,
+            );
             match net {
                 Ok(net) => {
                     // Nobody waits for it any more only if another core has failed.
                     let _ = ready.send(Ok(()));
-                    Driver::new(on.core, net, mesh, plan.roles(&on)).run(bell).await;
+                    Driver::new(on.core, net, mesh, plan.roles(&on))
+                        .run(bell)
+                        .await;
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -253,10 +277,16 @@ fn start_cores(
         match readiness.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                let reason = format!("no network ring: {error}; raise the limits of open files and locked memory");
+                let reason = format!(
+                    "no network ring: {error}; raise the limits of open files and locked memory"
+                );
                 return Err(StartError::Unavailable(reason));
             }
-            Err(mpsc::RecvError) => return Err(StartError::Internal("a core ended while starting".to_owned())),
+            Err(mpsc::RecvError) => {
+                return Err(StartError::Internal(
+                    "a core ended while starting".to_owned(),
+                ));
+            }
         }
     }
     Ok(cores)
@@ -291,7 +321,9 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
     let admin = Admin::new(node, access);
     let mut servers = Vec::with_capacity(http.len());
     for (role, listener) in http {
-        let server = admin.serve(role, listener).map_err(StartError::unavailable)?;
+        let server = admin
+            .serve(role, listener)
+            .map_err(StartError::unavailable)?;
         tracing::info!(role = role.as_str(), protocol = "http", address = %server.local_addr(), "listening");
         servers.push(server);
     }

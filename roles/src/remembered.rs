@@ -42,7 +42,8 @@ impl fmt::Display for RememberedError {
 impl Remembered {
     /// The file in this directory, which is made if it is not there.
     pub(crate) fn in_directory(directory: &Path) -> Result<Self, RememberedError> {
-        fs::create_dir_all(directory).map_err(|error| RememberedError::File(directory.to_owned(), error))?;
+        fs::create_dir_all(directory)
+            .map_err(|error| RememberedError::File(directory.to_owned(), error))?;
         Ok(Self {
             path: directory.join(FILE),
         })
@@ -67,7 +68,11 @@ impl Remembered {
         self.replace(summary, File::sync_data)
     }
 
-    fn replace(&self, summary: &Summary, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    fn replace(
+        &self,
+        summary: &Summary,
+        sync: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let next = self.path.with_extension("next");
         let mut file = File::create(&next)?;
         file.write_all(&encode(summary))?;
@@ -121,7 +126,8 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let remembered = Remembered::in_directory(&directory.path().join("new")).expect("a directory");
+        let remembered =
+            Remembered::in_directory(&directory.path().join("new")).expect("a directory");
         assert_eq!(remembered.load().expect("nothing yet"), Summary::default());
 
         remembered.save(&summary()).expect("written");

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use rollcall_core::bolt::{self, Consequence, Decoded, Frame, FrameError, Kind, Status};
-use rollcall_core::message::{self, Acknowledgement, MessageError, register_response, server_exception};
+use rollcall_core::message::{
+    self, Acknowledgement, MessageError, register_response, server_exception,
+};
 use rollcall_core::names::ConnectId;
 use rollcall_core::session::answer::ReplyTo;
 use rollcall_core::session::request::Request;
@@ -18,6 +20,9 @@ use crate::lanes::Message;
 
 impl Service<Bolt> for Roles {
     fn opened(&mut self, connect_id: ConnectId, peer: SocketAddr, local: SocketAddr) {
+        for listener in &mut self.listeners {
+            listener.connected(connect_id, peer, local);
+        }
         let stamp = Clock::stamp();
         self.session_event(Event::Opened {
             connect_id,
@@ -41,21 +46,26 @@ impl Service<Bolt> for Roles {
 
     fn bad_frame(&mut self, connect_id: ConnectId, error: &FrameError, _: &mut Outgoing) {
         *match error {
-            FrameError::UnknownProtocol { .. } | FrameError::UnknownVersion { .. } | FrameError::BadSwitch { .. } => {
-                &mut self.stats.frames_bad_protocol
-            }
+            FrameError::UnknownProtocol { .. }
+            | FrameError::UnknownVersion { .. }
+            | FrameError::BadSwitch { .. } => &mut self.stats.frames_bad_protocol,
             FrameError::UnknownType { .. } => &mut self.stats.frames_bad_type,
-            FrameError::UnknownCommand { .. } | FrameError::UnknownStatus { .. } => &mut self.stats.frames_bad_command,
-            FrameError::NegativeLength { .. } | FrameError::ClassTooLong { .. } | FrameError::TooLarge { .. } => {
-                &mut self.stats.frames_bad_length
+            FrameError::UnknownCommand { .. } | FrameError::UnknownStatus { .. } => {
+                &mut self.stats.frames_bad_command
             }
+            FrameError::NegativeLength { .. }
+            | FrameError::ClassTooLong { .. }
+            | FrameError::TooLarge { .. } => &mut self.stats.frames_bad_length,
             FrameError::WrongCrc { .. } => &mut self.stats.frames_bad_crc,
         } += 1;
         tracing::info!(connection = %connect_id, %error, "bad frame, closing");
     }
 
     fn sent(&mut self, connect_id: ConnectId, request_id: u32) {
-        self.session_event(Event::Sent { connect_id, request_id });
+        self.session_event(Event::Sent {
+            connect_id,
+            request_id,
+        });
     }
 
     fn writable(&mut self, connect_id: ConnectId) {
@@ -63,14 +73,20 @@ impl Service<Bolt> for Roles {
     }
 
     fn closed(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
-        self.count_closed(connect_id, ended_by);
+        self.count_closed(ended_by);
+        for listener in &mut self.listeners {
+            listener.disconnected(connect_id, ended_by);
+        }
         let ended_by = match ended_by {
             EndedBy::Peer => session::EndedBy::Peer,
             EndedBy::Silent => session::EndedBy::Silence,
-            EndedBy::Operator => session::EndedBy::Operator,
-            EndedBy::Us(_) => session::EndedBy::Us,
+            // An operator closes a connection to have its client come back: its publishers await that.
+            EndedBy::Operator | EndedBy::Us(_) => session::EndedBy::Us,
         };
-        self.session_event(Event::Closed { connect_id, ended_by });
+        self.session_event(Event::Closed {
+            connect_id,
+            ended_by,
+        });
     }
 }
 
@@ -92,14 +108,21 @@ impl Roles {
                 bolt::write_heartbeat_ack(out.bytes(), frame);
             }
             Kind::HeartbeatAck { .. } => {}
-            Kind::Request { .. } | Kind::OneWay { .. } => return self.route_request(connect_id, frame, out),
+            Kind::Request { .. } | Kind::OneWay { .. } => {
+                return self.route_request(connect_id, frame, out);
+            }
         }
         Flow::Continue
     }
 
-    fn route_request(&mut self, connect_id: ConnectId, frame: &Frame<'_>, out: &mut Outgoing) -> Flow {
+    fn route_request(
+        &mut self,
+        connect_id: ConnectId,
+        frame: &Frame<'_>,
+        out: &mut Outgoing,
+    ) -> Flow {
         let request = match message::Request::of(frame) {
-            Ok(request) => Request::from_wire(request, &mut self.names),
+            Ok(request) => Request::from_wire(request, &mut self.names, &self.zone),
             Err(error) => {
                 self.refuse(frame, &error, out);
                 return Flow::Continue;
@@ -108,7 +131,8 @@ impl Roles {
         if let Request::CancelAddresses(_) = request
             && !self.may_cancel(connect_id)
         {
-            let why = "this address may take no client off: list it under [admin] cancel_address_from";
+            let why =
+                "this address may take no client off: list it under [admin] cancel_address_from";
             self.stats.responses_refused += 1;
             message::result::write_refusal(out.bytes(), frame, why);
             return Flow::Continue;
@@ -134,19 +158,26 @@ impl Roles {
 
     /// Clients can be taken off from this host, and from the addresses an operator listed.
     fn may_cancel(&self, connect_id: ConnectId) -> bool {
-        let peer = self.session.peer(connect_id).map(|peer| peer.ip().to_canonical());
+        let peer = self
+            .session
+            .peer(connect_id)
+            .map(|peer| peer.ip().to_canonical());
         peer.is_some_and(|peer| peer.is_loopback() || self.cancel_from.contains(&peer))
     }
 
     fn refuse(&mut self, frame: &Frame<'_>, error: &MessageError, out: &mut Outgoing) {
         *match error {
-            MessageError::UnknownClass { .. } | MessageError::WrongClass { .. } => &mut self.stats.frames_bad_class,
+            MessageError::UnknownClass { .. } | MessageError::WrongClass { .. } => {
+                &mut self.stats.frames_bad_class
+            }
             MessageError::UnknownCodec { .. } => &mut self.stats.frames_bad_codec,
             _ => &mut self.stats.frames_bad_body,
         } += 1;
         self.stats.responses_error += 1;
         match error.consequence() {
-            Consequence::Answer(status) => server_exception::write_response(out.bytes(), frame, status, error),
+            Consequence::Answer(status) => {
+                server_exception::write_response(out.bytes(), frame, status, error)
+            }
             Consequence::Refuse => register_response::write_refusal(out.bytes(), frame, error),
             Consequence::Close => {
                 let status = Status::ServerException;
@@ -155,7 +186,7 @@ impl Roles {
         }
     }
 
-    fn count_closed(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
+    fn count_closed(&mut self, ended_by: EndedBy) {
         *match ended_by {
             EndedBy::Peer => &mut self.stats.closed_by_peer,
             EndedBy::Silent => &mut self.stats.closed_idle,
@@ -167,15 +198,15 @@ impl Roles {
             EndedBy::Us(Reason::FrameDeadline) => &mut self.stats.closed_slow_frame,
             EndedBy::Us(Reason::Limit) => &mut self.stats.closed_by_error,
         } += 1;
-        if let EndedBy::Us(reason) = ended_by
-            && reason != Reason::Drain
-        {
-            tracing::info!(connection = %connect_id, ?reason, "connection ended");
-        }
     }
 
     /// Carries out what the session wants.
-    pub(crate) fn perform(&mut self, effect: Effect, net: &mut Net<Bolt>, mesh: &mut Mesh<Message>) {
+    pub(crate) fn perform(
+        &mut self,
+        effect: Effect,
+        net: &mut Net<Bolt>,
+        mesh: &mut Mesh<Message>,
+    ) {
         match effect {
             Effect::Answer {
                 connect_id,
@@ -186,11 +217,18 @@ impl Roles {
                     answer.encode(reply_to, out.bytes());
                 }
             }
-            Effect::Push { connect_id, request_id } => self.push(connect_id, request_id, net),
+            Effect::Push {
+                connect_id,
+                request_id,
+            } => self.push(connect_id, request_id, net),
             Effect::Resume(connect_id) => net.resume(connect_id),
             Effect::Close(connect_id) => net.close(connect_id, net::EndedBy::Operator),
-            Effect::ToCore { core, message } => mesh.send(Place::Core(core), Message::Lane(message)),
-            Effect::ToData { owner, .. } => unreachable!("{owner:?} is another node, and this one is alone"),
+            Effect::ToCore { core, message } => {
+                mesh.send(Place::Core(core), Message::Lane(message))
+            }
+            Effect::ToData { owner, .. } => {
+                unreachable!("{owner:?} is another node, and this one is alone")
+            }
         }
     }
 
@@ -208,5 +246,84 @@ impl Roles {
         out.shared(&written.body);
         out.bytes().extend(written.tail.into_iter().flatten());
         out.mark(request_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use rollcall_core::data::Summary;
+    use rollcall_core::names::{CoreId, DEFAULT_ZONE, Member, Name, NodeId};
+    use rollcall_core::ring::HashRing;
+    use rollcall_core::session::{Place, Rules};
+    use rollcall_core::tables::Seed;
+
+    use crate::connections::ConnectionListener;
+    use crate::driver::Setup;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Heard(Rc<RefCell<Vec<String>>>);
+
+    impl ConnectionListener for Heard {
+        fn connected(&mut self, connect_id: ConnectId, peer: SocketAddr, _: SocketAddr) {
+            self.0
+                .borrow_mut()
+                .push(format!("{connect_id} from {peer}"));
+        }
+
+        fn disconnected(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
+            self.0
+                .borrow_mut()
+                .push(format!("{connect_id} {ended_by:?}"));
+        }
+    }
+
+    fn roles() -> Roles {
+        let node = NodeId(1);
+        let place = Place {
+            me: Member {
+                node,
+                core: CoreId(0),
+            },
+            incarnation: 7,
+            cores: 1,
+            ring: HashRing::of_node(node, 1),
+        };
+        let setup = Setup {
+            rules: Rules::default(),
+            before: Arc::new(Summary::default()),
+            zone: Name::from(DEFAULT_ZONE),
+            cancel_from: Arc::new([]),
+            listeners: Arc::new(|_| Vec::new()),
+        };
+        Roles::new(place, Seed(7), &setup)
+    }
+
+    #[test]
+    fn a_listener_is_told_once_of_each_begin_and_end() {
+        let heard = Heard::default();
+        let mut roles = roles();
+        roles.listeners.push(Box::new(heard.clone()));
+        let connect_id = ConnectId {
+            core: CoreId(0),
+            slot: 3,
+            generation: 1,
+        };
+        let [peer, local] = ["127.0.0.1:5000", "127.0.0.1:9600"]
+            .map(|address| address.parse().expect("an address"));
+
+        roles.opened(connect_id, peer, local);
+        roles.closed(connect_id, EndedBy::Us(Reason::Stalled));
+
+        assert_eq!(
+            *heard.0.borrow(),
+            ["0.3.1 from 127.0.0.1:5000", "0.3.1 Us(Stalled)"]
+        );
+        assert_eq!(roles.stats.closed_slow_reader, 1);
     }
 }

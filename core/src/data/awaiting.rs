@@ -37,7 +37,9 @@ impl Awaiting {
 
     /// The services that still wait, in no order.
     pub(super) fn expected(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.expected.iter().map(|(&place, &publishers)| (place, publishers))
+        self.expected
+            .iter()
+            .map(|(&place, &publishers)| (place, publishers))
     }
 
     /// Whether the service at this place still waits.
@@ -53,21 +55,32 @@ impl Awaiting {
 
     /// Remembers who wants to see it.
     pub(super) fn hold(&mut self, session: Member, data_info_id: DataInfoId, have: DatumVersion) {
-        self.asking.entry(data_info_id).or_default().insert(session, have);
+        self.asking
+            .entry(data_info_id)
+            .or_default()
+            .insert(session, have);
     }
 
     /// The list is whole again: who asked for it.
-    pub(super) fn release(&mut self, data_info_id: &DataInfoId) -> impl Iterator<Item = (Member, DatumVersion)> + use<> {
+    pub(super) fn release(
+        &mut self,
+        data_info_id: &DataInfoId,
+    ) -> impl Iterator<Item = (Member, DatumVersion)> + use<> {
         self.expected.remove(&data_info_id.ring_hash());
-        self.asking.remove(data_info_id).unwrap_or_default().into_iter()
+        self.asking
+            .remove(data_info_id)
+            .unwrap_or_default()
+            .into_iter()
     }
 
     /// The time is over: everybody who asked for anything.
     pub(super) fn into_asking(self) -> impl Iterator<Item = (DataInfoId, Member, DatumVersion)> {
-        self.asking.into_iter().flat_map(|(data_info_id, sessions)| {
-            sessions
-                .into_iter()
-                .map(move |(session, have)| (data_info_id.clone(), session, have))
-        })
+        self.asking
+            .into_iter()
+            .flat_map(|(data_info_id, sessions)| {
+                sessions
+                    .into_iter()
+                    .map(move |(session, have)| (data_info_id.clone(), session, have))
+            })
     }
 }

@@ -318,6 +318,20 @@ fn a_close_that_names_a_newer_registration_removes_the_older_too() {
 }
 
 #[test]
+fn a_close_takes_what_an_older_connection_of_its_session_left() {
+    let mut shard = Shard::new();
+    shard.put(publisher("a", 1, 1, "one"));
+    let mut elsewhere = publisher("b", 1, 1, "two");
+    elsewhere.holder.node = NodeId(2);
+    shard.put(elsewhere);
+
+    shard.remove("a", closed(1, 2));
+    shard.remove("b", closed(1, 2));
+
+    assert_eq!(shard.held(), ["b"]);
+}
+
+#[test]
 fn a_successor_takes_the_place_of_who_closed() {
     let mut shard = Shard::new();
     shard.put(publisher("a", 1, 2, "two"));
@@ -513,4 +527,93 @@ fn services_are_told_in_the_order_in_which_they_changed_first() {
         })
         .collect();
     assert_eq!(told, ["b", "c", "a"]);
+}
+
+/// A shard after a restart, in which the service had two publishers.
+fn restarted() -> Shard {
+    let mut shard = Shard::new();
+    let until = shard.now.monotonic + Duration::from_secs(10);
+    shard
+        .data
+        .expect(until, [(id("s").ring_hash(), 2)], Seed(1));
+    shard
+}
+
+fn snapshots(said: &[(Member, ToSession)]) -> Vec<usize> {
+    let sizes = said.iter().filter_map(|(_, message)| match message {
+        ToSession::Snapshot { publishers, .. } => Some(publishers.len()),
+        _ => None,
+    });
+    sizes.collect()
+}
+
+#[test]
+fn after_a_restart_nobody_is_shown_a_list_that_is_shorter_than_it_was() {
+    let mut shard = restarted();
+    shard.interest(SESSION, DatumVersion::NOTHING_KNOWN);
+    shard.put(publisher("a", 1, 1, "one"));
+    assert!(snapshots(&shard.turn()).is_empty());
+    shard.interest(OTHER, DatumVersion::NOTHING_KNOWN);
+    assert!(snapshots(&shard.turn()).is_empty());
+
+    shard.put(publisher("b", 1, 2, "two"));
+
+    assert_eq!(snapshots(&shard.turn()), [2, 2]);
+    shard.interest(OTHER, DatumVersion::NOTHING_KNOWN);
+    assert_eq!(snapshots(&shard.turn()), [2]);
+}
+
+#[test]
+fn a_list_that_never_gets_whole_is_shown_after_a_while() {
+    let mut shard = restarted();
+    shard.interest(SESSION, DatumVersion::NOTHING_KNOWN);
+    shard.put(publisher("a", 1, 1, "one"));
+    shard.turn();
+
+    shard.pass(Duration::from_secs(10));
+
+    assert!(
+        shard
+            .data
+            .next_timeout()
+            .is_some_and(|at| at <= shard.now.monotonic)
+    );
+    assert_eq!(snapshots(&shard.turn()), [1]);
+    shard.put(publisher("b", 1, 2, "two"));
+    let said = shard.turn();
+    assert!(matches!(
+        said.last(),
+        Some((SESSION, ToSession::Notice { .. }))
+    ));
+}
+
+#[test]
+fn a_service_that_is_whole_when_it_is_asked_for_is_shown_at_once() {
+    let mut shard = restarted();
+    shard.put(publisher("a", 1, 1, "one"));
+    shard.put(publisher("b", 1, 2, "two"));
+    shard.turn();
+
+    shard.interest(SESSION, DatumVersion::NOTHING_KNOWN);
+
+    assert_eq!(snapshots(&shard.turn()), [2]);
+    shard.remove("a", closed(1, 1));
+    shard.interest(OTHER, DatumVersion::NOTHING_KNOWN);
+    assert_eq!(snapshots(&shard.turn()), [1], "it was whole once");
+}
+
+#[test]
+fn what_a_restart_must_know_is_how_many_publish_and_the_highest_version() {
+    let mut shard = restarted();
+    shard.put(publisher("a", 1, 1, "one"));
+    shard.put_to("t", publisher("a", 1, 1, "one"));
+    shard.turn();
+
+    let mut summary = shard.data.remember();
+
+    summary.services.sort_unstable();
+    let mut expected = vec![(id("s").ring_hash(), 2), (id("t").ring_hash(), 1)];
+    expected.sort_unstable();
+    assert_eq!(summary.services, expected);
+    assert!(summary.highest >= shard.version());
 }

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::MessageError;
-use crate::bolt::{Frame, Head, Kind, Status};
 use super::fields::{read_message, read_name};
+use crate::bolt::{Frame, Head, Kind, Status};
 use crate::hessian::{Writer, definition, definition_len};
 
 /// Name of the class.

@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 
 use super::MessageError;
-use crate::bolt::{Frame, Head, Kind, Status};
 use super::fields::read_message;
+use crate::bolt::{Frame, Head, Kind, Status};
 use crate::hessian::{Writer, definition, definition_len};
 
 /// Name of the class.

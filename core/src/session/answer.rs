@@ -8,7 +8,7 @@ use crate::limits;
 use crate::message::{
     PushResult, RegisterResponse, register_response, result, sync_config_response,
 };
-use crate::names::{DEFAULT_DATA_CENTER, RegisterId};
+use crate::names::{Name, RegisterId};
 use crate::stats::Stats;
 
 /// How a peer spoke, and the number of its request.
@@ -158,7 +158,10 @@ pub enum Answer {
         refusal: Refusal,
     },
     /// The segments a client may show.
-    SyncConfig,
+    SyncConfig {
+        /// The one segment there is: the data center that pushes name.
+        segment: Name,
+    },
     /// The operator's request was carried out.
     Cancelled,
     /// The operator's request was not.
@@ -210,9 +213,11 @@ impl Answer {
                     response.encode(out)
                 });
             }
-            Self::SyncConfig => write(reply_to, sync_config_response::CLASS, out, |out| {
-                sync_config_response::write_success(out, DEFAULT_DATA_CENTER);
-            }),
+            Self::SyncConfig { segment } => {
+                write(reply_to, sync_config_response::CLASS, out, |out| {
+                    sync_config_response::write_success(out, segment);
+                })
+            }
             Self::Cancelled => write_result(reply_to, true, None, out),
             Self::NotCancelled(why) => write_result(reply_to, false, Some(why), out),
         }

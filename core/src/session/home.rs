@@ -1,11 +1,14 @@
 //! The home core: registrations of the services that live here, and what their owners say.
 
+use std::sync::Arc;
+
 use crate::exchange::{ToData, ToSession};
 use crate::limits;
 use crate::machine::Now;
-use crate::names::{CoreId, DataInfoId};
+use crate::names::{CoreId, DataInfoId, RegisterId};
+use crate::publisher::{Order, Publisher};
 
-use super::lane::{Lane, Tally, ToHome, ToSocket};
+use super::lane::{Asked, Lane, Tally, ToHome, ToSocket};
 use super::registrations::Waiting;
 use super::{Effect, Session, interests, registrations};
 
@@ -22,40 +25,13 @@ impl Session {
                 asked,
                 data_info_id,
                 publisher,
-            } => {
-                let waiting = Waiting {
-                    asked,
-                    register_id: publisher.register_id.clone(),
-                    version: publisher.order.version,
-                    tally: Tally::Same,
-                };
-                let needs = &mut self.registration_needs;
-                self.registrations.register(
-                    waiting,
-                    data_info_id,
-                    publisher,
-                    &mut self.stats,
-                    needs,
-                );
-                self.perform_registration_needs(now, out);
-            }
+            } => self.on_register(now, asked, data_info_id, publisher, out),
             ToHome::Unregister {
                 asked,
                 data_info_id,
                 register_id,
                 order,
-            } => {
-                let waiting = Waiting {
-                    asked,
-                    register_id: register_id.clone(),
-                    version: order.version,
-                    tally: Tally::Same,
-                };
-                let needs = &mut self.registration_needs;
-                self.registrations
-                    .unregister(waiting, data_info_id, register_id, order, needs);
-                self.perform_registration_needs(now, out);
-            }
+            } => self.on_unregister(now, asked, data_info_id, register_id, order, out),
             ToHome::Watch {
                 data_info_id,
                 slice,
@@ -87,6 +63,49 @@ impl Session {
                 self.perform_registration_needs(now, out);
             }
         }
+    }
+
+    fn on_register(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        data_info_id: DataInfoId,
+        publisher: Arc<Publisher>,
+        out: &mut Vec<Effect>,
+    ) {
+        debug_assert_eq!(self.home(&data_info_id), self.place.me.core);
+        let waiting = Waiting {
+            asked,
+            register_id: publisher.register_id.clone(),
+            version: publisher.order.version,
+            tally: Tally::Same,
+        };
+        let (stats, needs) = (&mut self.stats, &mut self.registration_needs);
+        self.registrations
+            .register(waiting, data_info_id, publisher, stats, needs);
+        self.perform_registration_needs(now, out);
+    }
+
+    fn on_unregister(
+        &mut self,
+        now: Now,
+        asked: Asked,
+        data_info_id: DataInfoId,
+        register_id: RegisterId,
+        order: Order,
+        out: &mut Vec<Effect>,
+    ) {
+        debug_assert_eq!(self.home(&data_info_id), self.place.me.core);
+        let waiting = Waiting {
+            asked,
+            register_id: register_id.clone(),
+            version: order.version,
+            tally: Tally::Same,
+        };
+        let needs = &mut self.registration_needs;
+        self.registrations
+            .unregister(waiting, data_info_id, register_id, order, needs);
+        self.perform_registration_needs(now, out);
     }
 
     pub(super) fn on_data(&mut self, now: Now, message: ToSession, out: &mut Vec<Effect>) {

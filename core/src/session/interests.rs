@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -30,6 +31,10 @@ struct Watched {
     /// Cores that wait for a first body, or for one they let go.
     asking: BTreeSet<(Slice, CoreId)>,
     changed: bool,
+    /// When it was handed out last; kept only where there is a floor between two times.
+    handed_out_at: Option<Instant>,
+    /// It changed again too soon, and is handed out then unless somebody asks before.
+    postponed_until: Option<Instant>,
     /// The owner was asked and has not answered.
     asked_owner: bool,
     /// Nobody here wants it: it is dropped then.
@@ -82,10 +87,14 @@ pub(super) struct Interests {
     cached_bytes: usize,
     /// Cores whose lane is full: they get the newest body when it is not.
     congested: BTreeMap<CoreId, BTreeSet<(DataInfoId, Slice)>>,
+    /// Shortest time between two changes of one service that subscribers are told; what comes sooner is merged.
+    floor: Duration,
+    /// Services that changed again too soon, each once, by when they may be handed out.
+    postponed: BTreeSet<(Instant, DataInfoId)>,
 }
 
 impl Interests {
-    pub(super) fn new(seed: Seed) -> Self {
+    pub(super) fn new(seed: Seed, floor: Duration) -> Self {
         Self {
             watched: seed.table(),
             changed: VecDeque::new(),
@@ -94,6 +103,8 @@ impl Interests {
             cached: VecDeque::new(),
             cached_bytes: 0,
             congested: BTreeMap::new(),
+            floor,
+            postponed: BTreeSet::new(),
         }
     }
 
@@ -277,16 +288,47 @@ impl Interests {
         }
         let unanswered = self.unanswered.front().map(|&(at, _)| at);
         let idle = self.idle.first().map(|&(at, _)| at);
-        [unanswered, idle].into_iter().flatten().min()
+        let postponed = self.postponed.first().map(|&(at, _)| at);
+        [unanswered, idle, postponed].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now, stats: &mut Stats, needs: &mut Vec<Need>) {
+        while let Some((at, _)) = self.postponed.first()
+            && *at <= now.monotonic
+            && let Some((_, data_info_id)) = self.postponed.pop_first()
+        {
+            if let Some(watched) = self.watched.get_mut(&data_info_id) {
+                watched.postponed_until = None;
+            }
+            self.changed.push_back(data_info_id);
+        }
         while let Some(data_info_id) = self.changed.pop_front() {
-            self.hand_out(data_info_id, stats, needs);
+            if !self.postpone(now.monotonic, &data_info_id) {
+                self.hand_out(data_info_id, stats, needs);
+            }
         }
         self.evict();
         self.ask_again(now.monotonic, needs);
         self.drop_idle(now.monotonic, needs);
+    }
+
+    /// Whether the service was handed out too short a time ago. Nobody who asks waits for that.
+    fn postpone(&mut self, now: Instant, data_info_id: &DataInfoId) -> bool {
+        let Some(watched) = self.watched.get_mut(data_info_id) else {
+            return false;
+        };
+        let at = watched.handed_out_at.map(|at| at + self.floor);
+        match at.filter(|at| *at > now && watched.asking.is_empty()) {
+            Some(at) => {
+                watched.postponed_until = Some(at);
+                self.postponed.insert((at, data_info_id.clone()));
+                true
+            }
+            None => {
+                watched.handed_out_at = (!self.floor.is_zero()).then_some(now);
+                false
+            }
+        }
     }
 
     fn ask_owner(&mut self, now: Instant, data_info_id: DataInfoId, needs: &mut Vec<Need>) {
@@ -313,8 +355,12 @@ impl Interests {
         let Some(watched) = self.watched.get_mut(&data_info_id) else {
             return;
         };
-        if !watched.changed {
-            watched.changed = true;
+        if !std::mem::replace(&mut watched.changed, true) {
+            self.changed.push_back(data_info_id);
+        } else if !watched.asking.is_empty()
+            && let Some(at) = watched.postponed_until.take()
+        {
+            self.postponed.remove(&(at, data_info_id.clone()));
             self.changed.push_back(data_info_id);
         }
     }
@@ -437,6 +483,8 @@ impl Watched {
             bodies: BTreeMap::new(),
             asking: BTreeSet::new(),
             changed: false,
+            handed_out_at: None,
+            postponed_until: None,
             asked_owner: false,
             dropped_at: None,
         }

@@ -64,10 +64,12 @@ impl Session {
     pub fn touches(&self, order: &Order) -> u64 {
         let peers = self.connections.iter().map(|connection| connection.peer);
         let touched = match order {
-            Order::ConnectionsOff(meant) | Order::ConnectionsOpen(meant) => peers.filter(|peer| meant.contains(peer)).count(),
-            Order::ClientsOff(ips) | Order::ClientsOpen(ips) => {
-                peers.filter(|peer| ips.contains(&peer.ip().to_canonical())).count()
+            Order::ConnectionsOff(meant) | Order::ConnectionsOpen(meant) => {
+                peers.filter(|peer| meant.contains(peer)).count()
             }
+            Order::ClientsOff(ips) | Order::ClientsOpen(ips) => peers
+                .filter(|peer| ips.contains(&peer.ip().to_canonical()))
+                .count(),
         };
         touched as u64
     }

@@ -4,6 +4,11 @@
 //! connection that get the same bytes; it has at most one change push unacknowledged. There is no queue of pushes: that a
 //! group is behind its topic is a comparison of versions, so a newer body replaces an older one that still waits, for free.
 
+mod frame;
+mod group;
+mod retry;
+mod topic;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
@@ -12,143 +17,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
-use crate::bolt::{Head, Protocol, Shared};
 use crate::limits;
 use crate::machine::{Instant, Now};
-use crate::message::{received_config_data, received_data};
-use crate::names::{ConnectId, DEFAULT_DATA_CENTER, DataInfoId, Name, RegisterId, Scope};
+use crate::names::{ConnectId, Name, RegisterId, Scope};
 use crate::stats::Stats;
 use crate::tables::{Seed, Table};
 use crate::version::DatumVersion;
 
+pub use frame::Written;
+pub use group::Subscriber;
+pub use topic::TopicKey;
+
+pub(super) use group::{Group, Seat};
+use retry::Alarm;
+use topic::Topic;
+
 use super::connections::Connections;
 use super::in_flight::{InFlights, Sending};
 use super::lane::Slice;
-use super::request::Declared;
-
-/// A part of a datum that this core watches for its subscribers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicKey {
-    /// Which service.
-    pub data_info_id: DataInfoId,
-    /// Which part.
-    pub slice: Slice,
-}
-
-#[derive(Debug)]
-struct Topic {
-    key: TopicKey,
-    /// The newest version heard of; none until the first body came.
-    version: Option<DatumVersion>,
-    /// Its bytes, held while a push needs them.
-    body: Option<Rc<Bytes>>,
-    crc: Option<u32>,
-    changed_at: Instant,
-    groups: Vec<u32>,
-    /// Groups that found no body; they are looked at when it comes.
-    waiting: Vec<u32>,
-    /// Pushes of this body that are not acknowledged.
-    in_flight: usize,
-    /// The fan-out in progress: where it is, and how many groups it has left.
-    cursor: usize,
-    remaining: usize,
-}
-
-/// The subscribers of one connection that one push can serve: same service, scope and zone.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) connection: u32,
-    topic: u32,
-    /// Where the topic lists it.
-    place: usize,
-    pub(super) scope: Scope,
-    pub(super) zone: Name,
-    pub(super) subscribers: Vec<Subscriber>,
-    change_in_flight: bool,
-    failures: u32,
-    retry_at: Option<Instant>,
-    queued: bool,
-    /// Listed among those that wait for their topic's body.
-    waits: bool,
-}
-
-/// One subscriber or configurator.
-#[derive(Clone, Debug)]
-pub struct Subscriber {
-    /// The client's id of the registration.
-    pub register_id: RegisterId,
-    /// The client's version of the registration.
-    pub version: i64,
-    /// The client's clock.
-    pub timestamp: i64,
-    /// When this node took it, in milliseconds since 1970.
-    pub registered_ms: u64,
-    /// The client's application.
-    pub app: Name,
-    /// What it acknowledged last.
-    pub delivered: Option<DatumVersion>,
-    /// The push on its way to it.
-    carried_by: Option<u32>,
-}
-
-impl Subscriber {
-    /// One that was sent nothing yet.
-    pub fn new(
-        register_id: RegisterId,
-        version: i64,
-        timestamp: i64,
-        registered_ms: u64,
-        app: Name,
-    ) -> Self {
-        Self {
-            register_id,
-            version,
-            timestamp,
-            registered_ms,
-            app,
-            delivered: None,
-            carried_by: None,
-        }
-    }
-}
-
-/// Where a subscriber sits: with all others of its connection that get the same bytes.
-#[derive(Clone, Debug)]
-pub(super) struct Seat {
-    pub(super) connection: u32,
-    pub(super) key: TopicKey,
-    pub(super) scope: Scope,
-    pub(super) zone: Name,
-}
-
-impl Seat {
-    pub(super) fn new(connection: u32, declared: &Declared, slice: Slice, scope: Scope) -> Self {
-        Self {
-            connection,
-            key: TopicKey {
-                data_info_id: declared.data_info_id.clone(),
-                slice,
-            },
-            scope,
-            zone: Name::clone(&declared.zone),
-        }
-    }
-
-    /// The same seat before another part of the datum.
-    pub(super) fn showing(&self, slice: Slice) -> Self {
-        let mut other = self.clone();
-        other.key.slice = slice;
-        other
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Alarm {
-    /// A connection has pushes that may be overdue.
-    Acknowledgements(ConnectId),
-    /// A group's pause after a failure is over.
-    Retry(u32),
-}
 
 /// What the table of contents has to do for the pushes.
 #[derive(Debug)]
@@ -166,15 +52,6 @@ pub(super) enum Need {
     Body(TopicKey),
 }
 
-/// The own bytes of a push, and the body to be sent after them.
-#[derive(Debug)]
-pub struct Written {
-    /// Shared by all pushes of this body.
-    pub body: Rc<Bytes>,
-    /// Checksum to be sent after the body, where the protocol has one.
-    pub tail: Option<[u8; 4]>,
-}
-
 /// All subscribers of one core.
 #[derive(Debug)]
 pub(super) struct Pushes {
@@ -190,10 +67,12 @@ pub(super) struct Pushes {
     alarms: BinaryHeap<Reverse<(Instant, Alarm)>>,
     stopped: bool,
     highest: DatumVersion,
+    /// The data center that pushes name.
+    segment: Name,
 }
 
 impl Pushes {
-    pub(super) fn new(seed: Seed) -> Self {
+    pub(super) fn new(seed: Seed, segment: Name) -> Self {
         Self {
             topics: Slab::new(),
             by_key: seed.table(),
@@ -205,6 +84,7 @@ impl Pushes {
             alarms: BinaryHeap::new(),
             stopped: false,
             highest: DatumVersion::NOTHING_KNOWN,
+            segment,
         }
     }
 
@@ -559,65 +439,6 @@ impl Pushes {
         }
     }
 
-    /// Appends the own bytes of a push to `out`. Nothing if its connection or topic went meanwhile.
-    pub(super) fn write(
-        &mut self,
-        connection: u32,
-        protocol: Protocol,
-        request_id: u32,
-        out: &mut Vec<u8>,
-    ) -> Option<Written> {
-        let push = self.in_flight.find(connection, request_id)?;
-        let group = self.groups.get(push.group as usize)?;
-        let topic = &mut self.topics[group.topic as usize];
-        let body = topic.body.as_ref()?;
-        // The body is the topic's newest, and so the version that goes with it.
-        push.version = topic.version?;
-        let crc = match topic.crc {
-            Some(crc) => crc,
-            None if protocol.has_crc() => *topic.crc.insert(crc32fast::hash(body)),
-            None => 0,
-        };
-        let listed = group
-            .subscribers
-            .iter()
-            .filter(|subscriber| subscriber.carried_by == Some(request_id));
-        let register_ids = listed.map(|subscriber| &subscriber.register_id);
-        let id = &topic.key.data_info_id;
-        let class = match topic.key.slice {
-            Slice::Config => received_config_data::CLASS,
-            Slice::All | Slice::Zone(_) | Slice::Nothing => received_data::CLASS,
-        };
-        let timeout_ms = i32::try_from(limits::PUSH_TIMEOUT.as_millis()).expect("a few seconds");
-        let begun = Head::request(protocol, request_id, timeout_ms, class).begin(out);
-        match topic.key.slice {
-            Slice::Config => {
-                received_config_data::write_prefix(out, id, push.version.wire(), register_ids)
-            }
-            Slice::All | Slice::Zone(_) | Slice::Nothing => {
-                let prefix = received_data::Prefix {
-                    data_info_id: id,
-                    segment: DEFAULT_DATA_CENTER,
-                    scope: group.scope,
-                    version: push.version.wire(),
-                    local_zone: &group.zone,
-                };
-                received_data::write_prefix(out, &prefix, register_ids);
-            }
-        }
-        let tail = begun.finish_with_shared(
-            out,
-            Shared {
-                len: body.len(),
-                crc,
-            },
-        );
-        Some(Written {
-            body: Rc::clone(body),
-            tail,
-        })
-    }
-
     fn add_topic(&mut self, key: TopicKey, needs: &mut Vec<Need>) -> u32 {
         let index = narrow(self.topics.insert(Topic {
             key: key.clone(),
@@ -776,6 +597,9 @@ impl Pushes {
             connect_id: connection.connect_id,
             request_id,
         });
+        if !is_change && group.due(version).is_some() {
+            self.enqueue(index);
+        }
     }
 
     /// A push is over: acknowledged at a version, or taken back.
@@ -801,75 +625,11 @@ impl Pushes {
         }
     }
 
-    fn fail(&mut self, now: Instant, index: u32, is_change: bool, request_id: u32) {
-        self.release_body(index);
-        let Some(group) = self.groups.get_mut(index as usize) else {
-            return;
-        };
-        group.put_down(request_id, is_change, None);
-        let at = now + retry_pause(group.failures);
-        group.failures += 1;
-        group.retry_at = Some(at);
-        self.alarms.push(Reverse((at, Alarm::Retry(index))));
-    }
-
     fn release_body(&mut self, group: u32) {
         let Some(group) = self.groups.get(group as usize) else {
             return;
         };
         self.topics[group.topic as usize].release_body();
-    }
-
-    fn ring_alarms(&mut self, now: Instant, connections: &mut Connections, stats: &mut Stats) {
-        while let Some(&Reverse((at, alarm))) = self.alarms.peek()
-            && at <= now
-        {
-            self.alarms.pop();
-            match alarm {
-                Alarm::Retry(group) => self.enqueue(group),
-                Alarm::Acknowledgements(connect_id) => {
-                    if let Some(connection) = connections.place(connect_id) {
-                        self.give_up_overdue(now, connections, connection, stats);
-                    }
-                }
-            }
-        }
-    }
-
-    fn give_up_overdue(
-        &mut self,
-        now: Instant,
-        connections: &mut Connections,
-        connection: u32,
-        stats: &mut Stats,
-    ) {
-        let at = connections.at(connection);
-        at.ack_check_due = false;
-        let mut next: Option<Instant> = None;
-        let mut overdue = Vec::new();
-        for &request_id in &at.unacknowledged {
-            let sent_at = self
-                .in_flight
-                .find(connection, request_id)
-                .and_then(|push| push.sent_at);
-            match sent_at.map(|sent_at| sent_at + limits::PUSH_TIMEOUT) {
-                Some(deadline) if deadline <= now => overdue.push(request_id),
-                Some(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
-                None => {}
-            }
-        }
-        for request_id in overdue {
-            strike(&mut at.unacknowledged, request_id);
-            if let Some(push) = self.in_flight.remove(connection, request_id) {
-                stats.pushes_timed_out += 1;
-                self.fail(now, push.group, push.is_change, request_id);
-            }
-        }
-        if let Some(next) = next {
-            at.ack_check_due = true;
-            let alarm = Alarm::Acknowledgements(at.connect_id);
-            self.alarms.push(Reverse((next, alarm)));
-        }
     }
 }
 
@@ -882,62 +642,6 @@ pub(super) enum Joined {
     Again,
     /// Its connection has as many subscribers of this service as it may.
     Full,
-}
-
-impl Topic {
-    /// A push that needed the body is over.
-    fn release_body(&mut self) {
-        self.in_flight -= 1;
-        if self.in_flight == 0 && self.remaining == 0 {
-            self.body = None;
-        }
-    }
-}
-
-impl Group {
-    /// Whether a push is due that shows `newest`, and whether it is the change push for all or one for those who just joined.
-    fn due(&self, newest: DatumVersion) -> Option<bool> {
-        let is_behind =
-            |subscriber: &Subscriber| subscriber.delivered.is_some_and(|held| held < newest);
-        if !self.change_in_flight && self.subscribers.iter().any(is_behind) {
-            return Some(true);
-        }
-        let is_fresh = |subscriber: &Subscriber| subscriber.is_fresh();
-        self.subscribers.iter().any(is_fresh).then_some(false)
-    }
-
-    fn carry(&mut self, request_id: u32, is_change: bool) {
-        self.change_in_flight |= is_change;
-        for subscriber in &mut self.subscribers {
-            if is_change || subscriber.is_fresh() {
-                subscriber.carried_by = Some(request_id);
-            }
-        }
-    }
-
-    fn put_down(&mut self, request_id: u32, is_change: bool, delivered: Option<DatumVersion>) {
-        if is_change {
-            self.change_in_flight = false;
-        }
-        for subscriber in &mut self.subscribers {
-            if subscriber.carried_by == Some(request_id) {
-                subscriber.carried_by = None;
-                subscriber.delivered = subscriber.delivered.max(delivered);
-            }
-        }
-    }
-}
-
-impl Subscriber {
-    /// It is due a push whatever it was sent before.
-    pub(super) fn forget_delivered(&mut self) {
-        self.delivered = None;
-        self.carried_by = None;
-    }
-
-    fn is_fresh(&self) -> bool {
-        self.delivered.is_none() && self.carried_by.is_none()
-    }
 }
 
 fn enqueue(groups: &mut Slab<Group>, ready: &mut VecDeque<u32>, index: u32) {
@@ -953,11 +657,6 @@ fn strike(request_ids: &mut Vec<u32>, request_id: u32) {
     if let Some(place) = request_ids.iter().position(|&other| other == request_id) {
         request_ids.swap_remove(place);
     }
-}
-
-fn retry_pause(failures: u32) -> Duration {
-    let doubled = limits::PUSH_RETRY_MIN.saturating_mul(1 << failures.min(16));
-    doubled.min(limits::PUSH_RETRY_MAX)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -137,7 +137,7 @@ impl Session {
             .services()
             .chain(self.interests.services())
             .collect();
-        page(ids.into_iter(), after, |id| std::iter::once(id)).map(|id| DataInfoIdRow {
+        page(ids.into_iter(), after, std::iter::once).map(|id| DataInfoIdRow {
             data_info_id: id.clone(),
             publishers: self.registrations.of_service(id).count() as u64,
         })

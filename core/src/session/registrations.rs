@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -104,10 +105,12 @@ pub(super) struct Registrations {
     count: usize,
     /// The node is stopping: its clients are on their way to others, nothing of theirs is removed.
     draining: bool,
+    /// How long the publishers of a connection that we ended await their client.
+    grace: Duration,
 }
 
 impl Registrations {
-    pub(super) fn new(seed: Seed) -> Self {
+    pub(super) fn new(seed: Seed, grace: Duration) -> Self {
         Self {
             services: seed.table(),
             declared: seed.table(),
@@ -119,6 +122,7 @@ impl Registrations {
             bytes: 0,
             count: 0,
             draining: false,
+            grace,
         }
     }
 
@@ -260,7 +264,7 @@ impl Registrations {
             return;
         };
         declared.ended = true;
-        self.graces.push_back((now + limits::GRACE, connect_id));
+        self.graces.push_back((now + self.grace, connect_id));
         for (data_info_id, register_id) in &declared.registrations {
             let service = self.services.get_mut(data_info_id);
             if let Some(registration) = service.and_then(|service| service.get_mut(register_id)) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::limits;
 use crate::message::{self, BaseRegister, Boxes, EventType};
-use crate::names::{DEFAULT_ZONE, DataInfoId, Interner, Name, RegisterId, Scope};
+use crate::names::{DataInfoId, Interner, Name, RegisterId, Scope};
 
 use super::answer::{Kind, Refusal};
 
@@ -65,24 +65,30 @@ pub struct Declared {
 }
 
 impl Request {
-    /// The checked form of a wire message.
-    pub fn from_wire(message: message::Request<'_>, names: &mut Interner) -> Self {
+    /// The checked form of a wire message. A registration that names no zone is of `home_zone`.
+    pub fn from_wire(message: message::Request<'_>, names: &mut Interner, home_zone: &str) -> Self {
         match message {
-            message::Request::PublisherRegister(register) => Self::publisher(register, names)
-                .unwrap_or_else(|refusal| Self::refused(Kind::Publisher, refusal)),
-            message::Request::SubscriberRegister(register) => checked(&register.base, names)
-                .map(|(declared, registers)| Self::Subscriber {
-                    declared,
-                    scope: register.scope,
-                    registers,
-                })
-                .unwrap_or_else(|refusal| Self::refused(Kind::Subscriber, refusal)),
-            message::Request::ConfiguratorRegister(register) => checked(&register.base, names)
-                .map(|(declared, registers)| Self::Configurator {
-                    declared,
-                    registers,
-                })
-                .unwrap_or_else(|refusal| Self::refused(Kind::Configurator, refusal)),
+            message::Request::PublisherRegister(register) => {
+                Self::publisher(register, names, home_zone)
+                    .unwrap_or_else(|refusal| Self::refused(Kind::Publisher, refusal))
+            }
+            message::Request::SubscriberRegister(register) => {
+                checked(&register.base, names, home_zone)
+                    .map(|(declared, registers)| Self::Subscriber {
+                        declared,
+                        scope: register.scope,
+                        registers,
+                    })
+                    .unwrap_or_else(|refusal| Self::refused(Kind::Subscriber, refusal))
+            }
+            message::Request::ConfiguratorRegister(register) => {
+                checked(&register.base, names, home_zone)
+                    .map(|(declared, registers)| Self::Configurator {
+                        declared,
+                        registers,
+                    })
+                    .unwrap_or_else(|refusal| Self::refused(Kind::Configurator, refusal))
+            }
             message::Request::SyncConfigRequest(_) => Self::SyncConfig,
             message::Request::CancelAddressRequest(cancel) => {
                 Self::CancelAddresses(cancel.connect_ids)
@@ -93,8 +99,9 @@ impl Request {
     fn publisher(
         register: message::PublisherRegister<'_>,
         names: &mut Interner,
+        home_zone: &str,
     ) -> Result<Self, Refusal> {
-        let (declared, registers) = checked(&register.base, names)?;
+        let (declared, registers) = checked(&register.base, names, home_zone)?;
         let count = register.boxes.count();
         if count > limits::BOXES_PER_PUBLISHER_MAX {
             return Err(Refusal::TooManyBoxes(count));
@@ -122,7 +129,11 @@ impl Request {
 }
 
 /// The common part, and whether it registers.
-fn checked(base: &BaseRegister<'_>, names: &mut Interner) -> Result<(Declared, bool), Refusal> {
+fn checked(
+    base: &BaseRegister<'_>,
+    names: &mut Interner,
+    home_zone: &str,
+) -> Result<(Declared, bool), Refusal> {
     let registers = match &base.event_type {
         EventType::Register => true,
         EventType::Unregister => false,
@@ -133,7 +144,7 @@ fn checked(base: &BaseRegister<'_>, names: &mut Interner) -> Result<(Declared, b
     let instance_id = optional("instanceId", &base.instance_id)?;
     let group = optional("group", &base.group)?;
     let zone = match optional("zone", &base.zone)? {
-        blank if blank.trim().is_empty() => DEFAULT_ZONE,
+        blank if blank.trim().is_empty() => home_zone,
         zone => zone,
     };
     let app = optional("appName", &base.app_name)?;

@@ -1,7 +1,8 @@
 //! How connections end: who ended them is told, what was queued is written, and nothing reaches whoever comes next.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use rollcall_io::net::{EndedBy, Reason, Settings, TransportKind};
@@ -17,6 +18,7 @@ over_both_transports!(
     the_last_answer_is_written_before_the_end,
     a_reset_of_the_peer_is_told_as_its_end,
     the_next_user_of_a_slot_gets_nothing_of_the_one_before,
+    the_end_of_one_user_of_a_slot_is_told_before_the_next,
     an_operator_ends_one_connection_and_no_other,
     no_descriptor_is_left_behind,
     a_stopped_listener_refuses_and_keeps_its_connections,
@@ -168,6 +170,35 @@ fn the_next_user_of_a_slot_gets_nothing_of_the_one_before(kind: TransportKind) {
     assert_eq!(receive(&mut second_client, 2), b"22");
     server.ask(0, move |net, _| net.close(second, EndedBy::Operator));
     assert_eq!(second_client.read(&mut [0; 8]).expect("an orderly end"), 0);
+}
+
+fn the_end_of_one_user_of_a_slot_is_told_before_the_next(kind: TransportKind) {
+    let server = Server::start(kind, 1, &Reply::Nothing, &Settings::default());
+    let address = server.address;
+    let mut client = server.connect();
+
+    for _ in 0..200 {
+        // Both happen while the core is busy here, so it finds them together.
+        client = server.ask(0, move |_, _| {
+            drop(client);
+            TcpStream::connect(address).expect("a listening port")
+        });
+    }
+    server.wait_until(0, |net| {
+        net.traffic().opened == 201 && net.connections() == 1
+    });
+
+    let mut users = HashMap::new();
+    for seen in server.seen.try_iter() {
+        match seen {
+            Seen::Opened(id) => {
+                let former = users.insert(id.slot, id);
+                assert_eq!(former, None, "{id:?} came before the end of {former:?}");
+            }
+            Seen::Closed(id, _) => assert_eq!(users.remove(&id.slot), Some(id)),
+            _ => {}
+        }
+    }
 }
 
 fn an_operator_ends_one_connection_and_no_other(kind: TransportKind) {

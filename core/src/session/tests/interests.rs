@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::node::Node;
 use crate::exchange::ToData;
 use crate::limits;
-use crate::session::EndedBy;
+use crate::session::{EndedBy, Rules};
 
 fn interests_told(node: &Node) -> usize {
     let told = node.to_owners.iter();
@@ -74,4 +74,29 @@ fn a_subscriber_after_the_interest_was_dropped_gets_the_newest() {
     node.subscribe(client, "s", "sub");
 
     assert_eq!(node.delivered()[0].texts(), ["here"]);
+}
+
+#[test]
+fn who_joins_while_a_change_is_held_back_is_not_kept_waiting() {
+    let rules = Rules {
+        push_floor: Duration::from_secs(5),
+        ..Rules::default()
+    };
+    let mut node = Node::with_rules(1, &rules);
+    let (early, late) = (node.open(0), node.open(0));
+    node.subscribe(early, "s", "early");
+    node.publish(early, "s", 1, "one");
+    node.settle();
+    node.pass(rules.push_floor);
+    node.settle();
+    node.publish(early, "s", 2, "two");
+    node.settle();
+    node.publish(early, "s", 3, "three");
+    assert!(node.sent().is_empty());
+
+    node.subscribe(late, "s", "late");
+
+    let pushes = node.delivered();
+    let first = pushes.iter().find(|push| push.connect_id == late);
+    assert_eq!(first.map(|push| push.texts()), Some(vec!["three"]));
 }

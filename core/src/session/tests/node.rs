@@ -13,7 +13,7 @@ use crate::ring::HashRing;
 use crate::session::answer::{Answer, Kind, ReplyTo};
 use crate::session::lane::{Lane, ToSocket};
 use crate::session::request::{Declared, Request};
-use crate::session::{Effect, EndedBy, Event, Place, Session};
+use crate::session::{Effect, EndedBy, Event, Place, Rules, Session};
 use crate::stats::Stats;
 use crate::tables::Seed;
 use crate::version::DatumVersion;
@@ -72,6 +72,10 @@ impl Push {
 
 impl Node {
     pub(super) fn new(cores: u16) -> Self {
+        Self::with_rules(cores, &Rules::default())
+    }
+
+    pub(super) fn with_rules(cores: u16, rules: &Rules) -> Self {
         let node = NodeId(1);
         let member = |core| Member {
             node,
@@ -89,7 +93,7 @@ impl Node {
                 wall_ms: 1_800_000_000_000,
             },
             sessions: (0..cores)
-                .map(|core| Session::new(place(core), Seed(1)))
+                .map(|core| Session::with_rules(place(core), Seed(1), rules.clone()))
                 .collect(),
             datas: (0..cores)
                 .map(|_| Data::new(Seed(2), DatumVersion::NOTHING_KNOWN))

@@ -1,0 +1,178 @@
+//! The real session and data machines in a made-up world: a seed decides what is lost, late, doubled or cut, and rules are checked
+//! at every tick. A failure prints its seed; the same seed fails the same way.
+
+mod client;
+mod invariants;
+mod life;
+mod planted;
+mod random;
+mod script;
+mod sockets;
+mod world;
+
+use planted::Planted;
+use random::Random;
+use rollcall_core::tables::Seed;
+use world::Size;
+
+const SIZES: [Size; 6] = [
+    size(1, 1),
+    size(1, 2),
+    size(1, 5),
+    size(2, 1),
+    size(2, 2),
+    size(3, 2),
+];
+/// Seeds that every size goes through.
+const SEEDS: [u64; 4] = [1, 2, 3, 4];
+
+const fn size(nodes: usize, cores: u16) -> Size {
+    Size { nodes, cores }
+}
+
+/// Runs twice, the second time with other tables: the same seed must have the same effects, and no order of a table among them.
+fn holds(seed: u64, size: Size) {
+    let first = life::run(seed, size, None);
+    let trace = first.unwrap_or_else(|what| panic!("{size:?} {what}"));
+    let again = life::run_with(seed, size, None, Seed(!seed));
+    assert_eq!(again, Ok(trace), "seed={seed} {size:?} differs from itself");
+}
+
+fn holds_for_fixed_seeds(size: Size) {
+    for seed in SEEDS {
+        holds(seed, size);
+    }
+}
+
+#[test]
+fn one_core() {
+    holds_for_fixed_seeds(SIZES[0]);
+}
+
+#[test]
+fn two_cores() {
+    holds_for_fixed_seeds(SIZES[1]);
+}
+
+#[test]
+fn five_cores() {
+    holds_for_fixed_seeds(SIZES[2]);
+}
+
+#[test]
+fn two_nodes_of_one_core() {
+    holds_for_fixed_seeds(SIZES[3]);
+}
+
+#[test]
+fn two_nodes_of_two_cores() {
+    holds_for_fixed_seeds(SIZES[4]);
+}
+
+#[test]
+fn three_nodes_of_two_cores() {
+    holds_for_fixed_seeds(SIZES[5]);
+}
+
+#[test]
+fn a_node_that_stops_removes_nothing() {
+    for seed in SEEDS {
+        for size in &SIZES[..3] {
+            let drained = life::run_drain(seed, *size, None);
+            drained.unwrap_or_else(|what| panic!("{size:?} {what}"));
+        }
+    }
+}
+
+#[test]
+fn stories_are_told_as_written() {
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/sim/scripts");
+    let mut paths: Vec<_> = std::fs::read_dir(scripts)
+        .expect("the scripts")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        script::tells(&path);
+    }
+}
+
+#[test]
+fn a_fresh_seed() {
+    let seed = std::env::var("ROLLCALL_SIM_SEED").ok();
+    let seed = seed.map_or(0, |seed| {
+        seed.parse().expect("ROLLCALL_SIM_SEED is a number")
+    });
+    println!("ROLLCALL_SIM_SEED={seed}");
+    let mut random = Random::new(seed);
+    for size in SIZES {
+        holds(random.next(), size);
+    }
+}
+
+/// Many seeds, for a long look: `ROLLCALL_SIM_SEEDS=1000 cargo test --test sim many_seeds`.
+#[test]
+fn many_seeds() {
+    let count = std::env::var("ROLLCALL_SIM_SEEDS").ok();
+    let count: u64 = count.map_or(0, |count| {
+        count.parse().expect("ROLLCALL_SIM_SEEDS is a number")
+    });
+    for seed in 100..100 + count {
+        for size in SIZES {
+            if let Err(what) = life::run(seed, size, None) {
+                panic!("{size:?} {what}");
+            }
+        }
+    }
+}
+
+/// Failures that were: each by its seed, named for what was wrong.
+#[test]
+fn a_take_over_that_was_lost_leaves_no_ghost_of_the_one_before() {
+    holds(211, size(2, 1));
+}
+
+/// Asserts that a rule breaks when this bug is there.
+fn is_found(bug: Planted) {
+    let run = match bug {
+        Planted::DrainRemoves => life::run_drain,
+        _ => life::run,
+    };
+    let sizes = SIZES.iter().skip(1);
+    let mut runs = SEEDS
+        .iter()
+        .flat_map(|&seed| sizes.clone().map(move |&size| (seed, size)));
+    let found = runs.find_map(|(seed, size)| run(seed, size, Some(bug)).err());
+    println!("{bug:?}: {}", found.as_deref().unwrap_or("not found"));
+    assert!(found.is_some(), "{bug:?} was not found");
+}
+
+macro_rules! planted {
+    ($($name:ident: $bug:ident),* $(,)?) => {
+        mod planted_bug {
+            $(#[test]
+            fn $name() {
+                super::is_found(super::Planted::$bug);
+            })*
+        }
+    };
+}
+
+planted! {
+    late_close_removes_new_holder: LateCloseRemovesNewHolder,
+    reused_slot: ReusedSlot,
+    snapshot_answered_late: SnapshotAnsweredLate,
+    old_acknowledgement_counts: OldAcknowledgementCounts,
+    lane_reorders_close_and_register: LaneReordersCloseAndRegister,
+    drain_removes: DrainRemoves,
+    equal_version_ignored: EqualVersionIgnored,
+    lost_notice_unnoticed: LostNoticeUnnoticed,
+    tombstone_missing: TombstoneMissing,
+    stamp_renewed_by_resend: StampRenewedByResend,
+    duplicate_applied_twice: DuplicateAppliedTwice,
+    push_without_one_publisher: PushWithoutOnePublisher,
+    answered_without_owner: AnsweredWithoutOwner,
+    push_to_another: PushToAnother,
+    notice_never_sent: NoticeNeverSent,
+}
