@@ -53,6 +53,8 @@ pub(crate) enum Scenario {
     Storm(Storm),
     /// A service whose publishers change at a fixed rate.
     Churn(Churn),
+    /// Many clients, a rolling deployment, a few that never read.
+    Mixed(Mixed),
     /// Memory of clients that do nothing, and what is left when they are gone.
     Idle(Idle),
     /// A server to measure against; started by the scenarios.
@@ -117,6 +119,9 @@ pub(crate) struct Idle {
     /// How long after the clients left the memory is read again.
     #[arg(long, default_value_t = 60)]
     pub(crate) after_s: u64,
+    /// How long the server is left alone before its memory or its CPU time is read.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) rest_ms: u64,
 }
 
 /// Everyone comes at once.
@@ -144,5 +149,22 @@ pub(crate) struct Churn {
     pub(crate) rate: Vec<u64>,
     /// How long each rate is kept up.
     #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u64,
+}
+
+/// A day in the life.
+#[derive(Debug, Group)]
+pub(crate) struct Mixed {
+    /// Clients, each with a publisher and a subscription, fifty to a service.
+    #[arg(long, default_value_t = 9_000)]
+    pub(crate) clients: usize,
+    /// Clients per second that end and come back.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) deploys: usize,
+    /// How many of a hundred clients never read.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) deaf_percent: usize,
+    /// How long the day is.
+    #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
 }

@@ -20,8 +20,6 @@ use crate::wire::{self, Registration};
 const SERVICES: usize = 100;
 /// Publishers of one connection.
 const PUBLISHERS_PER_CONNECTION: usize = 1_000;
-/// How long the server is left alone before its memory or its CPU time is read.
-const REST: Duration = Duration::from_secs(2);
 const TITLE: &str = "idle: what clients cost that do nothing";
 
 /// Adds clients step by step, reads the server's memory at each, and again after all left.
@@ -37,6 +35,7 @@ pub(crate) fn run(
         crowd: Crowd::default(),
         start_kib: 0,
         start_slab_kib: 0,
+        rest: Duration::from_millis(options.rest_ms),
         target,
     };
     stage.rest()?;
@@ -79,6 +78,8 @@ struct Stage {
     crowd: Crowd,
     start_kib: u64,
     start_slab_kib: u64,
+    /// How long the server is left alone before its memory or its CPU time is read.
+    rest: Duration,
 }
 
 impl Stage {
@@ -135,14 +136,14 @@ impl Stage {
                 "rss_mib": mib(kib),
                 "bytes_each": each(kib, self.start_kib),
                 "kernel_slab_bytes_each": each(slab_kib, self.start_slab_kib),
-                "cpu_percent": cpu.map(|cpu| rounded(cpu.as_secs_f64() / REST.as_secs_f64() * 100.0)),
+                "cpu_percent": cpu.map(|cpu| rounded(cpu.as_secs_f64() / self.rest.as_secs_f64() * 100.0)),
             }),
         );
         Ok(())
     }
 
     fn rest(&mut self) -> io::Result<()> {
-        self.pause(REST)
+        self.pause(self.rest)
     }
 
     /// Lets time pass without leaving pushes unanswered.

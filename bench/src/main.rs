@@ -12,6 +12,7 @@ mod crowd;
 mod fanout;
 mod host;
 mod idle;
+mod mixed;
 mod process;
 mod publish;
 mod report;
@@ -51,6 +52,7 @@ fn measure(args: &Args) -> io::Result<bool> {
         Scenario::Burst(options) => burst::run(&args.common, options, seats, &mut report)?,
         Scenario::Storm(options) => storm::run(&args.common, options, seats, &mut report)?,
         Scenario::Churn(options) => churn::run(&args.common, options, seats, &mut report)?,
+        Scenario::Mixed(options) => mixed::run(&args.common, options, seats, &mut report)?,
         Scenario::Idle(options) => idle::run(&args.common, options, seats, &mut report)?,
         Scenario::Yardstick { .. } => unreachable!("it measures nothing"),
     }

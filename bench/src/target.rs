@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -23,6 +23,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub(crate) enum Kind {
     /// The product.
     Rollcall,
+    /// Another build of the product, `ROLLCALL_OTHER`: what a change of it did.
+    Other,
     /// Only what the kernel must do for a fan-out: batched sends of a ready frame.
     Floor,
     /// The same, and reading the acknowledgements that this protocol's clients send.
@@ -37,6 +39,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rollcall => "rollcall",
+            Self::Other => "other",
             Self::Floor => "floor",
             Self::FloorAcks => "floor+acks",
             Self::Toy => "toy",
@@ -50,7 +53,7 @@ impl Kind {
 
     /// Whether its pushes name the subscriber they are for; a yardstick sends one frame to all.
     pub(crate) fn names_subscribers(self) -> bool {
-        self == Self::Rollcall
+        matches!(self, Self::Rollcall | Self::Other)
     }
 }
 
@@ -93,7 +96,8 @@ impl Target {
     pub(crate) fn start(kind: Kind, seats: Seats, cores: usize) -> io::Result<Self> {
         let data = tempfile::tempdir()?;
         let mut command = match kind {
-            Kind::Rollcall => rollcall(cores, &data)?,
+            Kind::Rollcall => rollcall(&binary()?, cores, &data),
+            Kind::Other => rollcall(&other()?, cores, &data),
             Kind::Floor | Kind::FloorAcks | Kind::Toy => yardstick(kind)?,
         };
         command
@@ -136,8 +140,8 @@ impl Drop for Target {
     }
 }
 
-fn rollcall(cores: usize, data: &TempDir) -> io::Result<Command> {
-    let mut command = Command::new(binary()?);
+fn rollcall(binary: &Path, cores: usize, data: &TempDir) -> Command {
+    let mut command = Command::new(binary);
     command.args(["--cores", &cores.to_string()]);
     for port in ["--listen", "--session-http", "--meta-http", "--data-http"] {
         command.args([port, "127.0.0.1:0"]);
@@ -146,7 +150,12 @@ fn rollcall(cores: usize, data: &TempDir) -> io::Result<Command> {
         .arg("--data-dir")
         .arg(data.path())
         .args(["--log-format", "json"]);
-    Ok(command)
+    command
+}
+
+fn other() -> io::Result<PathBuf> {
+    let binary = std::env::var_os("ROLLCALL_OTHER").map(PathBuf::from);
+    binary.ok_or_else(|| io::Error::other("ROLLCALL_OTHER does not name another build"))
 }
 
 fn yardstick(kind: Kind) -> io::Result<Command> {

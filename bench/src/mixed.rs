@@ -1,0 +1,359 @@
+//! A day in the life, shortened: many clients that mostly idle, a deployment that rolls through them, a few that never read, and heartbeats.
+//!
+//! Three latencies are watched meanwhile: of a registration, of a heartbeat, and of a change that a few probes subscribe to.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rollcall_core::bolt::{Frame, Kind};
+use rollcall_core::message::{Boxes, ReceivedData, received_data};
+use serde_json::json;
+
+use crate::args::{Common, Mixed};
+use crate::clients::{Clients, Hears};
+use crate::crowd::{Crowd, is_taken};
+use crate::host::Seats;
+use crate::report::{Report, rounded};
+use crate::target::Target;
+use crate::wire::{self, Registration};
+
+/// How long the last answers may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Clients that share a service.
+const CLIENTS_PER_SERVICE: usize = 50;
+/// Subscribers of the service whose changes are watched.
+const PROBES: usize = 20;
+const PROBE_DATA_ID: &str = "com.example.Probe:1.0@DEFAULT";
+/// How often each kind of event happens, apart from the deployment, whose rate is an option.
+const PROBE_EVERY: Duration = Duration::from_millis(50);
+const HEARTBEAT_EVERY: Duration = Duration::from_millis(5);
+
+/// Lets the day pass.
+pub(crate) fn run(
+    common: &Common,
+    options: &Mixed,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
+    for target in Target::all(common, seats)? {
+        let mut day = Day::begin(target, options)?;
+        let cpu = day.target.cpu_time();
+        day.pass(options)?;
+        let used = day
+            .target
+            .cpu_time()
+            .zip(cpu)
+            .map(|(after, before)| after - before);
+        tell(&day, options, used, report);
+    }
+    Ok(())
+}
+
+struct Day {
+    target: Target,
+    clients: Clients,
+    people: People,
+    /// The connection of each client; a redeployed one has another.
+    connections: Vec<usize>,
+    probe_publisher: usize,
+}
+
+impl Day {
+    fn begin(target: Target, options: &Mixed) -> io::Result<Self> {
+        let mut clients = Clients::new()?;
+        let mut crowd = Crowd::default();
+        let connections = clients.connect(target.address, options.clients)?;
+        crowd.register(&mut clients, connections.clone(), 1, |client, out| {
+            write(client, 1, out);
+            2
+        })?;
+        // Those who never read have got what they asked for; from here on they hear nothing.
+        for client in (0..options.clients).filter(|client| is_deaf(*client, options)) {
+            clients.read(client, false)?;
+        }
+        let probes = clients.connect(target.address, PROBES)?;
+        crowd.register(&mut clients, probes.clone(), 1, |probe, out| {
+            registration(PROBE_DATA_ID.to_owned(), 3, probe, 1).subscribe(1, out);
+            1
+        })?;
+        let probe_publisher = clients.connect(target.address, 1)?.start;
+        let mut people = People::new(probes.start);
+        people.refused += crowd.refused;
+        people.closed += crowd.closed;
+        Ok(Self {
+            target,
+            clients,
+            people,
+            connections: connections.collect(),
+            probe_publisher,
+        })
+    }
+
+    fn pass(&mut self, options: &Mixed) -> io::Result<()> {
+        let end = Instant::now() + Duration::from_secs(options.seconds);
+        let deploy_every =
+            Duration::from_secs(1) / u32::try_from(options.deploys.max(1)).unwrap_or(u32::MAX);
+        let mut due = [Instant::now(); 3];
+        let mut counts = [0_usize; 3];
+        while Instant::now() < end {
+            let periods = [deploy_every, HEARTBEAT_EVERY, PROBE_EVERY];
+            for event in 0..due.len() {
+                if Instant::now() >= due[event] {
+                    due[event] += periods[event];
+                    counts[event] += 1;
+                    self.happen(event, counts[event], options)?;
+                }
+            }
+            let next = due.iter().min().copied().unwrap_or(end);
+            self.clients.poll(
+                next.saturating_duration_since(Instant::now()),
+                &mut self.people,
+            )?;
+        }
+        let done = self
+            .clients
+            .poll_until(PATIENCE, &mut self.people, |people| people.under_way() == 0)?;
+        if done {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!(
+                "{} answers never came",
+                self.people.under_way()
+            )))
+        }
+    }
+
+    fn happen(&mut self, event: usize, count: usize, options: &Mixed) -> io::Result<()> {
+        match event {
+            0 => self.redeploy(count, options),
+            1 => self.beat(count, options),
+            _ => self.probe(count),
+        }
+    }
+
+    /// A client ends and comes back as a new process: another connection, the same registrations one version up.
+    fn redeploy(&mut self, count: usize, options: &Mixed) -> io::Result<()> {
+        let client = count % options.clients;
+        if is_deaf(client, options) {
+            return Ok(());
+        }
+        let former = std::mem::replace(&mut self.connections[client], 0);
+        self.clients.close(former);
+        let connection = self.clients.connect(self.target.address, 1)?.start;
+        self.connections[client] = connection;
+        let mut frames = Vec::new();
+        write(
+            client,
+            2 + i64::try_from(count / options.clients).expect("a run ends"),
+            &mut frames,
+        );
+        self.people.registered.push((connection, Instant::now(), 2));
+        self.clients.send(connection, &frames)
+    }
+
+    fn beat(&mut self, count: usize, options: &Mixed) -> io::Result<()> {
+        // Another step than that of the deployment, so that the two meet different clients.
+        let client = count * 7 % options.clients;
+        if is_deaf(client, options) {
+            return Ok(());
+        }
+        let connection = self.connections[client];
+        let mut frame = Vec::new();
+        wire::heartbeat(1, &mut frame);
+        self.people.beats.push((connection, Instant::now(), 1));
+        self.clients.send(connection, &frame)
+    }
+
+    fn probe(&mut self, count: usize) -> io::Result<()> {
+        let boxes: Boxes = [wire::text(count as u64, 64).as_str()]
+            .into_iter()
+            .collect();
+        let version = i64::try_from(count).expect("a run ends");
+        let mut frame = Vec::new();
+        registration(PROBE_DATA_ID.to_owned(), 1, usize::MAX >> 24, version)
+            .publish(1, &boxes, &mut frame);
+        self.people.changes.push(Instant::now());
+        self.clients.send(self.probe_publisher, &frame)
+    }
+}
+
+/// A few clients stop reading for ever.
+fn is_deaf(client: usize, options: &Mixed) -> bool {
+    options.deaf_percent > 0 && client % 100 < options.deaf_percent
+}
+
+fn registration(data_id: String, kind: u16, number: usize, version: i64) -> Registration {
+    Registration {
+        data_id,
+        register_id: wire::register_id(kind, number),
+        version,
+    }
+}
+
+fn write(client: usize, version: i64, out: &mut Vec<u8>) {
+    let service = || {
+        format!(
+            "com.example.Mixed{}:1.0@DEFAULT",
+            client / CLIENTS_PER_SERVICE
+        )
+    };
+    let boxes: Boxes = [format!("10.0.0.1:12200?client={client}&version={version}").as_str()]
+        .into_iter()
+        .collect();
+    registration(service(), 1, client, version).publish(1, &boxes, out);
+    registration(service(), 2, client, version).subscribe(2, out);
+}
+
+/// Everyone, and what they wait for.
+struct People {
+    acknowledgement: Vec<u8>,
+    first_probe: usize,
+    /// The newest change each probe saw.
+    seen: Vec<usize>,
+    changes: Vec<Instant>,
+    registered: Vec<(usize, Instant, usize)>,
+    beats: Vec<(usize, Instant, usize)>,
+    pushes: usize,
+    refused: usize,
+    wrong: usize,
+    closed: usize,
+    registration_latency: Histogram<u64>,
+    heartbeat_latency: Histogram<u64>,
+    push_latency: Histogram<u64>,
+}
+
+impl People {
+    fn new(first_probe: usize) -> Self {
+        let histogram =
+            || Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range");
+        Self {
+            acknowledgement: wire::acknowledgement(),
+            first_probe,
+            seen: vec![0; PROBES],
+            changes: Vec::new(),
+            registered: Vec::new(),
+            beats: Vec::new(),
+            pushes: 0,
+            refused: 0,
+            wrong: 0,
+            closed: 0,
+            registration_latency: histogram(),
+            heartbeat_latency: histogram(),
+            push_latency: histogram(),
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        let unseen = self
+            .seen
+            .iter()
+            .filter(|seen| **seen < self.changes.len())
+            .count();
+        // A heartbeat may have been sent on a connection that its client closed before the answer came.
+        self.registered.len() + unseen
+    }
+
+    fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
+        self.pushes += 1;
+        let Some(seen) = connection
+            .checked_sub(self.first_probe)
+            .and_then(|probe| self.seen.get_mut(probe))
+        else {
+            return;
+        };
+        let push = ReceivedData::decode(frame.content).unwrap_or_default();
+        let text = push
+            .data
+            .first()
+            .and_then(|(_, boxes)| boxes.texts().flatten().next());
+        let change =
+            text.and_then(|text| usize::from_str_radix(text.to_string_lossy().get(..16)?, 16).ok());
+        match change {
+            Some(change) if change > *seen && change <= self.changes.len() => {
+                for at in &self.changes[*seen..change] {
+                    record(&mut self.push_latency, *at);
+                }
+                *seen = change;
+            }
+            _ => self.wrong += 1,
+        }
+    }
+}
+
+/// Counts an answer; records the latency with the last one that was waited for.
+fn answered(
+    waiting: &mut Vec<(usize, Instant, usize)>,
+    connection: usize,
+    latency: &mut Histogram<u64>,
+) {
+    let Some(place) = waiting.iter().position(|(other, ..)| *other == connection) else {
+        return;
+    };
+    waiting[place].2 -= 1;
+    if waiting[place].2 == 0 {
+        let (_, at, _) = waiting.remove(place);
+        record(latency, at);
+    }
+}
+
+fn record(latency: &mut Histogram<u64>, at: Instant) {
+    latency.saturating_record(u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX));
+}
+
+impl Hears for People {
+    fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
+        match frame.kind {
+            Kind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
+                self.on_push(connection, frame);
+                wire::append_as(out, &self.acknowledgement, frame.request_id);
+            }
+            Kind::Response { .. } if is_taken(frame) => {
+                answered(
+                    &mut self.registered,
+                    connection,
+                    &mut self.registration_latency,
+                );
+            }
+            Kind::HeartbeatAck { .. } => {
+                answered(&mut self.beats, connection, &mut self.heartbeat_latency)
+            }
+            _ => self.refused += 1,
+        }
+    }
+
+    fn closed(&mut self, _: usize) {
+        self.closed += 1;
+    }
+}
+
+fn tell(day: &Day, options: &Mixed, server: Option<Duration>, report: &mut Report) {
+    let (name, people) = (day.target.kind.name(), &day.people);
+    let latency = |histogram: &Histogram<u64>, quantile| {
+        rounded(histogram.value_at_quantile(quantile) as f64 / 1e6)
+    };
+    report.row(
+        "mixed: a deployment rolls through many clients",
+        json!({
+            "clients": options.clients,
+            "deploys_per_second": options.deploys,
+            "deaf_percent": options.deaf_percent,
+            "server": name,
+            "pushes": people.pushes,
+            "push_p50_ms": latency(&people.push_latency, 0.5),
+            "push_p99_ms": latency(&people.push_latency, 0.99),
+            "registration_p50_ms": latency(&people.registration_latency, 0.5),
+            "registration_p99_ms": latency(&people.registration_latency, 0.99),
+            "heartbeat_p50_ms": latency(&people.heartbeat_latency, 0.5),
+            "heartbeat_p99_ms": latency(&people.heartbeat_latency, 0.99),
+            "rss_mib": day.target.resident_kib().map(|kib| rounded(kib as f64 / 1024.0)),
+            "server_busy": server.map(|server| rounded(server.as_secs_f64() / options.seconds.max(1) as f64)),
+        }),
+    );
+    if people.refused + people.wrong + people.closed > 0 {
+        report.problem(format!(
+            "{name}: {} refused, {} wrong pushes, {} connections ended",
+            people.refused, people.wrong, people.closed
+        ));
+    }
+}

@@ -1,0 +1,218 @@
+//! Every scenario, small enough to take seconds: what is checked is that the server does right, not how fast it is.
+//!
+//! The load generator ends with an error when a push was wrong or lost, a registration was refused, or a connection was cut.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value as Json;
+
+#[test]
+fn a_change_reaches_every_subscriber() {
+    let rows = run(&[
+        "fanout",
+        "--subscribers",
+        "20,200",
+        "--payload",
+        "128,65536",
+        "--changes",
+        "3",
+        "--rounds",
+        "2",
+    ]);
+
+    assert_eq!(rows.len(), 4);
+    assert!(
+        rows.iter().all(|row| row["p50_ms"].as_f64() > Some(0.0)),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn the_yardsticks_of_a_fan_out_are_measured_like_the_server() {
+    let rows = run(&[
+        "fanout",
+        "--subscribers",
+        "50",
+        "--payload",
+        "1024",
+        "--changes",
+        "3",
+        "--rounds",
+        "2",
+        "--vs",
+        "floor,floor+acks",
+    ]);
+
+    let servers: Vec<_> = rows.iter().map(|row| &row["server"]).collect();
+    assert_eq!(servers, ["rollcall", "floor", "floor+acks"]);
+    assert!(rows[1]["time_ratio"].is_number(), "{rows:?}");
+}
+
+#[test]
+fn registrations_are_answered_one_at_a_time_and_pipelined() {
+    let rows = run(&[
+        "publish",
+        "--connections",
+        "4",
+        "--round-ms",
+        "100",
+        "--rounds",
+        "2",
+        "--subscriber",
+        "--vs",
+        "toy",
+    ]);
+
+    assert_eq!(rows.len(), 4);
+    assert!(
+        rows.iter()
+            .all(|row| row["per_second"].as_f64() > Some(0.0)),
+        "{rows:?}"
+    );
+    assert!(rows[0]["pushes"].as_u64() > Some(0), "{rows:?}");
+}
+
+#[test]
+fn a_burst_is_answered_without_a_refusal() {
+    let rows = run(&[
+        "burst",
+        "--connections",
+        "8",
+        "--registrations",
+        "500",
+        "--rounds",
+        "2",
+    ]);
+
+    assert!(
+        rows.iter()
+            .all(|row| row["refused"] == 0 && row["unanswered"] == 0),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn clients_that_come_at_once_are_all_served() {
+    let rows = run(&[
+        "storm",
+        "--clients",
+        "300",
+        "--publishers",
+        "20",
+        "--rounds",
+        "1",
+        "--cores",
+        "2",
+    ]);
+
+    assert_eq!(rows[0]["clients"], 300);
+}
+
+#[test]
+fn changes_at_a_fixed_rate_all_arrive() {
+    let rows = run(&[
+        "churn",
+        "--publishers",
+        "10",
+        "--subscribers",
+        "5",
+        "--rate",
+        "200",
+        "--seconds",
+        "1",
+    ]);
+
+    assert_eq!(rows[0]["changes"], 200);
+}
+
+#[test]
+fn a_rolling_deployment_loses_no_change() {
+    let rows = run(&[
+        "mixed",
+        "--clients",
+        "200",
+        "--deploys",
+        "50",
+        "--seconds",
+        "1",
+    ]);
+
+    assert!(rows[0]["pushes"].as_u64() > Some(0), "{rows:?}");
+}
+
+#[test]
+fn memory_is_read_with_clients_and_without() {
+    let rows = run(&[
+        "idle",
+        "--connections",
+        "100",
+        "--publishers",
+        "1000",
+        "--after-s",
+        "0",
+        "--rest-ms",
+        "100",
+    ]);
+
+    assert_eq!(rows.len(), 4);
+    assert!(
+        rows.iter().all(|row| row["rss_mib"].as_f64() > Some(0.0)),
+        "{rows:?}"
+    );
+}
+
+/// The rows of the one table that a scenario reports.
+fn run(arguments: &[&str]) -> Vec<Json> {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("result.json");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_rollcall-bench"))
+        .args(arguments)
+        .arg("--json")
+        .arg(&json)
+        .env("ROLLCALL_BINARY", binary())
+        .output()
+        .unwrap();
+
+    let told = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}\n{printed}");
+    let result: Json = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert!(result["environment"]["kernel"].is_string(), "{result}");
+    let tables = result["results"].as_object().unwrap();
+    let rows = tables.values().next().unwrap().as_array().unwrap();
+    rows.clone()
+}
+
+/// The server, built once with the profile of this test, so that the tests do not wait for each other's cargo.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let bench = PathBuf::from(env!("CARGO_BIN_EXE_rollcall-bench"));
+        let profile = bench.parent().unwrap();
+        let name = if profile.ends_with("debug") {
+            "dev"
+        } else {
+            "release"
+        };
+        let built = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "rollcall",
+                "--bin",
+                "rollcall",
+                "--profile",
+                name,
+                "--target-dir",
+            ])
+            .arg(profile.parent().unwrap())
+            .status()
+            .unwrap();
+        assert!(built.success(), "the server does not build: {built}");
+        profile.join("rollcall")
+    })
+}
