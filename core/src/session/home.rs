@@ -49,7 +49,10 @@ impl Session {
                 self.interests
                     .unwatch(now.monotonic, core, data_info_id, slice);
             }
-            ToHome::Overtaken { data_info_id, version } => {
+            ToHome::Overtaken {
+                data_info_id,
+                version,
+            } => {
                 let have = version;
                 let interest = ToData::Interest {
                     data_info_id: data_info_id.clone(),
