@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rollcall_core::data::Summary;
+use rollcall_core::limits;
 use rollcall_core::names::{Member, Name, NodeId};
 use rollcall_core::ring::HashRing;
 use rollcall_core::session::{Place, Rules};
@@ -103,11 +104,12 @@ pub fn run(config: Config) -> Result<(), StartError> {
 }
 
 fn seats(config: &Config) -> Result<Vec<Seat>, StartError> {
+    let cpus = executor::available_cpus();
     let cores = match config.node.cores {
-        Cores::All => None,
-        Cores::Count(count) => Some(usize::from(count.get())),
+        Cores::All => cpus.len().min(limits::CORES_MAX),
+        Cores::Count(count) => usize::from(count.get()),
     };
-    executor::plan_cores(cores, &executor::available_cpus()).map_err(StartError::unavailable)
+    executor::plan_cores(Some(cores), &cpus).map_err(StartError::unavailable)
 }
 
 fn transport(wanted: Transport) -> Result<TransportKind, StartError> {

@@ -181,7 +181,7 @@ fn an_error_names_the_variable_or_flag_it_comes_from() {
         .to_string();
 
     let expected = [
-        "config command line: --cores = none: must be \"all\" or a number from 1 to 1024",
+        "config command line: --cores = none: must be \"all\" or a number from 1 to 256",
         "config environment: ROLLCALL__DATA__HTTP = nowhere: must be an address with a port, such as 127.0.0.1:9600 or [::1]:9600",
         "config environment: ROLLCALL__CORES: no such key, nearest is ROLLCALL__NODE__CORES",
         "config environment: ROLLCALL__SESSION__IDEL_CLOSE_MS: no such key, nearest is ROLLCALL__SESSION__IDLE_CLOSE_MS",

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use rollcall_core::limits;
 use rollcall_core::names::{DEFAULT_DATA_CENTER, DEFAULT_ZONE};
 use serde::{Serialize, Serializer};
 
@@ -15,7 +16,7 @@ use super::settings::Settings;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeConfig {
     /// How many data-plane cores: `"all"` or a number. Default: `"all"`, every CPU that the affinity mask and the cgroup
-    /// quota leave. Range: 1 to 1024; more than there are CPUs is allowed and only useful in tests. Each core costs two
+    /// quota leave. Range: 1 to 256; more than there are CPUs is allowed and only useful in tests. Each core costs two
     /// threads and about 5 MB; more cores serve more connections, one is enough for some 100,000 idle ones.
     pub cores: Cores,
     /// How bytes reach the cores: `"auto"`, `"ring"` or `"plain"`. Default: `"auto"`, which takes the ring where the
@@ -40,7 +41,7 @@ pub struct NodeConfig {
 impl NodeConfig {
     pub(super) fn read(settings: &mut Settings) -> Self {
         Self {
-            cores: settings.parsed("node", "cores", Cores::All, "must be \"all\" or a number from 1 to 1024"),
+            cores: settings.parsed("node", "cores", Cores::All, "must be \"all\" or a number from 1 to 256"),
             transport: settings.parsed("node", "transport", Transport::Auto, "must be auto, ring or plain"),
             data_center: name(settings, "data_center", DEFAULT_DATA_CENTER),
             zone: name(settings, "zone", DEFAULT_ZONE),
@@ -63,9 +64,6 @@ pub enum Cores {
     Count(NonZeroU16),
 }
 
-/// Most data-plane cores of one node.
-const CORES_MAX: u16 = 1024;
-
 impl FromStr for Cores {
     type Err = ();
 
@@ -73,7 +71,7 @@ impl FromStr for Cores {
         match text {
             "all" => Ok(Self::All),
             number => match number.parse::<NonZeroU16>() {
-                Ok(count) if count.get() <= CORES_MAX => Ok(Self::Count(count)),
+                Ok(count) if usize::from(count.get()) <= limits::CORES_MAX => Ok(Self::Count(count)),
                 _ => Err(()),
             },
         }
