@@ -165,7 +165,7 @@ fn memory_is_read_with_clients_and_without() {
 
 /// The rows of the one table that a scenario reports.
 fn run(arguments: &[&str]) -> Vec<Json> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = tempfile::tempdir().expect("a temporary directory");
     let json = folder.path().join("result.json");
 
     let output = Command::new(env!("CARGO_BIN_EXE_rollcall-bench"))
@@ -174,21 +174,20 @@ fn run(arguments: &[&str]) -> Vec<Json> {
         .arg(&json)
         .env("ROLLCALL_BINARY", binary())
         .output()
-        .expect("as every run gives it");
+        .expect("the bench runs");
 
     let told = String::from_utf8_lossy(&output.stderr);
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}\n{printed}");
-    let result: Json = serde_json::from_slice(&std::fs::read(&json).expect("it was asked for"))
-        .expect("as every run gives it");
+    let result: Json =
+        serde_json::from_slice(&std::fs::read(&json).expect("a result file")).expect("JSON");
     assert!(result["environment"]["kernel"].is_string(), "{result}");
-    let tables = result["results"].as_object().expect("tables by title");
+    let tables = result["results"].as_object().expect("tables by name");
     let rows = tables
         .values()
         .next()
-        .expect("as every run gives it")
-        .as_array()
-        .expect("as every run gives it");
+        .and_then(Json::as_array)
+        .expect("one table");
     rows.clone()
 }
 
@@ -197,7 +196,7 @@ fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let bench = PathBuf::from(env!("CARGO_BIN_EXE_rollcall-bench"));
-        let profile = bench.parent().expect("as every run gives it");
+        let profile = bench.parent().expect("a folder of executables");
         let name = if profile.ends_with("debug") {
             "dev"
         } else {
@@ -215,9 +214,9 @@ fn binary() -> &'static PathBuf {
                 name,
                 "--target-dir",
             ])
-            .arg(profile.parent().expect("as every run gives it"))
+            .arg(profile.parent().expect("the target folder"))
             .status()
-            .expect("as every run gives it");
+            .expect("cargo runs");
         assert!(built.success(), "the server does not build: {built}");
         profile.join("rollcall")
     })

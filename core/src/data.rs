@@ -267,6 +267,7 @@ impl Data {
 
     fn on_interest(
         &mut self,
+        now: Now,
         session: Member,
         data_info_id: DataInfoId,
         have: DatumVersion,
@@ -284,6 +285,11 @@ impl Data {
             return;
         }
         datum.add_interest(session);
+        if have > datum.version() && !datum.was_never_published() {
+            // Somebody was shown a higher version: the same list again, above it.
+            self.mark_changed(now, data_info_id.clone());
+        }
+        let datum = self.datums.entry(data_info_id.clone()).or_default();
         out.push(Effect::ToSession {
             session,
             message: datum.answer_interest(data_info_id, have),
@@ -306,12 +312,12 @@ impl Data {
     }
 
     /// Lists that are whole again, or were held long enough, are shown to those who asked for them.
-    fn show_held(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    fn show_held(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(awaiting) = &mut self.awaiting else {
             return;
         };
         let mut shown = Vec::new();
-        if awaiting.until() <= now {
+        if awaiting.until() <= now.monotonic {
             shown.extend(
                 self.awaiting
                     .take()
@@ -333,7 +339,7 @@ impl Data {
             }
         }
         for (data_info_id, session, have) in shown {
-            self.on_interest(session, data_info_id, have, out);
+            self.on_interest(now, session, data_info_id, have, out);
         }
     }
 
@@ -394,7 +400,7 @@ impl Machine for Data {
                 done(token);
             }
             ToData::Interest { data_info_id, have } => {
-                self.on_interest(session, data_info_id, have, out)
+                self.on_interest(now, session, data_info_id, have, out)
             }
             ToData::NoInterest { data_info_id } => {
                 self.on_no_interest(now.monotonic, session, &data_info_id)
@@ -415,7 +421,7 @@ impl Machine for Data {
     }
 
     fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.show_held(now.monotonic, out);
+        self.show_held(now, out);
         self.notify(out);
         self.forget_empty(now.monotonic);
         self.tombstones.expire(now.monotonic);

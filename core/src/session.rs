@@ -2,7 +2,7 @@
 //!
 //! One machine plays two parts. For the connections whose sockets this core has, it keeps subscribers and pushes
 //! ([`connections`], [`pushes`]); for the services whose home is this core, it keeps registrations, interests and views
-//! ([`registrations`], [`interests`]). The two talk in [`lane`] messages, which cross cores at most once each way and are
+//! (`registrations`, `interests`). The two talk in [`lane`] messages, which cross cores at most once each way and are
 //! plain calls when socket and home are on one core.
 
 pub mod answer;

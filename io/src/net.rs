@@ -24,7 +24,6 @@ use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Now};
 use rollcall_core::names::{ConnectId, CoreId};
 
@@ -71,7 +70,7 @@ pub struct Net<F: Framing> {
     over_budget: Vec<Key>,
     /// Connections whose owner waits for room that is there now.
     writable: Vec<Key>,
-    /// Ends the owner was not told yet: one per connection at most, of which there are [`limits::CONNECTIONS_PER_CORE_MAX`].
+    /// Ends the owner was not told yet: one per connection at most, of which there are [`rollcall_core::limits::CONNECTIONS_PER_CORE_MAX`].
     ended: VecDeque<(Key, EndedBy)>,
     partial_bytes: usize,
     traffic: Traffic,

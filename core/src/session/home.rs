@@ -49,6 +49,17 @@ impl Session {
                 self.interests
                     .unwatch(now.monotonic, core, data_info_id, slice);
             }
+            ToHome::Overtaken {
+                data_info_id,
+                version,
+            } => {
+                let have = version;
+                let interest = ToData::Interest {
+                    data_info_id: data_info_id.clone(),
+                    have,
+                };
+                self.tell_owner(&data_info_id, interest, out);
+            }
             ToHome::BodyWanted {
                 data_info_id,
                 slice,

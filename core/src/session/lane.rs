@@ -82,6 +82,13 @@ pub enum ToHome {
         /// Which part.
         slice: Slice,
     },
+    /// A client of this core was shown an empty list of this version instead of the service's own, which must go above it.
+    Overtaken {
+        /// Which service.
+        data_info_id: DataInfoId,
+        /// The version of the empty list.
+        version: DatumVersion,
+    },
     /// The newest body again: the core let it go when everybody had it.
     BodyWanted {
         /// Which service.

@@ -33,11 +33,11 @@ impl Session {
             meta::Effect::PushResumed => self.pushes.set_stopped(false),
             meta::Effect::BlacklistChanged => {
                 self.enforce_blacklist(now, out);
-                self.empty_anew(now);
+                self.empty_anew(now, out);
             }
             meta::Effect::ClientsOff(clients) => {
                 self.take_clients_off(now, &clients, out);
-                self.empty_anew(now);
+                self.empty_anew(now, out);
             }
             meta::Effect::ClientsOpened(ips) => {
                 self.close_where(|peer| ips.contains(&peer.ip().to_canonical()), out)
@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// The bodies that need no home core: an operator's value, or the empty list of a client that may not subscribe.
-    pub(super) fn make_body(&mut self, now: Now, key: &TopicKey) {
+    pub(super) fn make_body(&mut self, now: Now, key: &TopicKey, out: &mut Vec<Effect>) {
         if key.slice == Slice::Config {
             self.hand_out_provided(now, key.data_info_id.clone());
             return;
@@ -94,21 +94,35 @@ impl Session {
             Some(version) => version,
             None => VersionClock::new(self.pushes.highest(), 0).next(now),
         };
-        self.hand_out_nobody(now, key, version);
+        self.hand_out_nobody(now, key, version, out);
     }
 
     /// Whoever may not subscribe from here on holds a list at any version heard so far: the empty ones need a higher one.
-    fn empty_anew(&mut self, now: Now) {
+    fn empty_anew(&mut self, now: Now, out: &mut Vec<Effect>) {
         for key in self.pushes.hidden_topics() {
             let version = VersionClock::new(self.pushes.highest(), 0).next(now);
-            self.hand_out_nobody(now, &key, version);
+            self.hand_out_nobody(now, &key, version, out);
         }
     }
 
-    fn hand_out_nobody(&mut self, now: Now, key: &TopicKey, version: DatumVersion) {
+    /// The service's own list goes above the empty one, or a client that may subscribe again would take it for old.
+    fn hand_out_nobody(
+        &mut self,
+        now: Now,
+        key: &TopicKey,
+        version: DatumVersion,
+        out: &mut Vec<Effect>,
+    ) {
         let nobody = received_data::encode_body(std::iter::empty::<(&str, std::iter::Empty<_>)>());
         self.pushes
             .on_body(now.monotonic, key, version, Bytes::from(nobody));
+        let data_info_id = key.data_info_id.clone();
+        let home = self.home(&data_info_id);
+        let overtaken = ToHome::Overtaken {
+            data_info_id,
+            version,
+        };
+        self.tell_home(now, home, overtaken, out);
     }
 
     fn hand_out_provided(&mut self, now: Now, data_info_id: DataInfoId) {

@@ -337,7 +337,7 @@ impl Session {
                     request_id,
                 }),
                 Need::Watch(key) | Need::Body(key) if key.slice.is_made_here() => {
-                    self.make_body(now, &key)
+                    self.make_body(now, &key, out)
                 }
                 Need::Watch(TopicKey {
                     data_info_id,

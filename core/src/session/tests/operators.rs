@@ -124,6 +124,27 @@ fn a_blacklisted_publisher_is_dropped_and_what_it_registers_counts_for_nothing()
 }
 
 #[test]
+fn a_list_after_the_blacklist_is_newer_than_the_empty_one() {
+    let mut node = Node::new(2);
+    let publisher = node.open(0);
+    node.publish(publisher, "s", 1, "here");
+    let client = node.open_from(1, "10.1.1.1:7");
+    node.subscribe(client, "s", "sub");
+    node.delivered();
+    blacklist(&mut node, &[], &["10.1.1.1"], 1);
+    let emptied = node.delivered();
+
+    blacklist(&mut node, &[], &[], 2);
+    let back = node.open_from(1, "10.1.1.1:8");
+    node.subscribe(back, "s", "sub");
+
+    let lists = node.delivered();
+    let list = lists.last().expect("a first push");
+    assert_eq!((list.connect_id, list.zones.len()), (back, 1));
+    assert!(emptied.iter().all(|empty| list.version > empty.version));
+}
+
+#[test]
 fn a_blacklisted_subscriber_sees_nobody() {
     let mut node = Node::new(1);
     let client = node.open_from(0, "10.1.1.1:7");
