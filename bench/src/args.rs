@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 /// What every scenario takes.
-#[derive(Debug, Group)]
+#[derive(Clone, Debug, Group)]
 pub(crate) struct Common {
     /// A server that runs already, instead of starting one.
     #[arg(long, global = true, value_name = "ADDRESS", conflicts_with = "spawn")]

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::args::{Common, Fanout};
 use crate::clients::{Clients, Hears};
-use crate::host::Seats;
+use crate::host::{self, Seats};
 use crate::process;
 use crate::report::{Report, median, ms, rounded, us};
 use crate::target::{Kind, Target};
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const DELIVERIES_PER_ROUND: usize = 20_000;
 /// Subscribers that register at once while a stage is set up.
 const SET_UP_BATCH: usize = 500;
+/// Descriptors for everything that is no client.
+const SPARE_DESCRIPTORS: usize = 100;
 const DATA_ID: &str = "com.example.Fanout:1.0@DEFAULT";
 
 /// Measures every number of subscribers with every payload.
@@ -43,16 +45,34 @@ pub(crate) fn run(
                 "fanout: {subscribers} subscribers, {payload} B, {changes} changes in each of {} rounds",
                 common.rounds
             );
-            let mut stages = stages(common, seats, subscribers)?;
-            for _ in 0..common.rounds {
-                for stage in &mut stages {
-                    stage.round(changes, payload)?;
+            for common in groups(common, subscribers) {
+                let mut stages = stages(&common, seats, subscribers)?;
+                for _ in 0..common.rounds {
+                    for stage in &mut stages {
+                        stage.round(changes, payload)?;
+                    }
                 }
+                tell(&stages, subscribers, payload, report);
             }
-            tell(&stages, subscribers, payload, report);
         }
     }
     Ok(())
+}
+
+/// The servers that take turns. Where this process may not open as many descriptors as all of them need at once, the first takes turns with
+/// some of the others, then with the rest.
+fn groups(common: &Common, subscribers: usize) -> Vec<Common> {
+    let descriptors = usize::try_from(host::raise_descriptors()).unwrap_or(usize::MAX);
+    let at_once = descriptors.saturating_sub(SPARE_DESCRIPTORS) / (subscribers + 1);
+    if at_once > common.vs.len() {
+        return vec![common.clone()];
+    }
+    let others = common.vs.chunks(at_once.saturating_sub(1).max(1));
+    let group = |vs: &[Kind]| Common {
+        vs: vs.to_vec(),
+        ..common.clone()
+    };
+    others.map(group).collect()
 }
 
 fn stages(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Vec<Stage>> {
@@ -118,7 +138,9 @@ impl Stage {
 
     fn round(&mut self, changes: usize, payload: usize) -> io::Result<()> {
         // Warm caches and an awake CPU, as after the first of many changes.
+        self.audience.records = false;
         self.change(payload)?;
+        self.audience.records = true;
         let (server, client) = (
             self.target.cpu_time(),
             process::cpu_time(std::process::id()),
@@ -212,6 +234,8 @@ struct Audience {
     unanswered: usize,
     heartbeat_answered: bool,
     is_set_up: bool,
+    /// Whether deliveries count for the latencies reported.
+    records: bool,
     wrong: u64,
     closed: u64,
     deliveries: Histogram<u64>,
@@ -232,6 +256,7 @@ impl Audience {
             unanswered: 0,
             heartbeat_answered: false,
             is_set_up: true,
+            records: false,
             wrong: 0,
             closed: 0,
             deliveries: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
@@ -271,9 +296,11 @@ impl Audience {
             Some(version) if version > self.versions[subscriber] => {
                 self.versions[subscriber] = version;
                 self.missing = self.missing.saturating_sub(1);
-                let nanos = self.published_at.elapsed().as_nanos();
-                self.deliveries
-                    .saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
+                if self.records {
+                    let nanos = self.published_at.elapsed().as_nanos();
+                    let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+                    self.deliveries.saturating_record(nanos);
+                }
             }
             _ => self.wrong += 1,
         }

@@ -10,6 +10,8 @@ use serde_json::{Value as Json, json};
 
 /// How strongly a run asks to be preferred over other programs; everything between it and -20 stays for the kernel's own.
 const NICE: i32 = -10;
+/// Enough for several servers with 10,000 clients each; more than a user may usually have, so only root gets them.
+const DESCRIPTORS: u64 = 100_000;
 
 /// Where the two sides run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +48,23 @@ pub(crate) fn pin(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Lets both sides open as many descriptors as the host allows; answers with that number.
+/// Lets both sides open as many descriptors as the largest scenario needs, or as the host allows; answers with that number.
 pub(crate) fn raise_descriptors() -> u64 {
     let limits = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limits.maximum,
-        ..limits
-    };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limits.maximum.unwrap_or(u64::MAX),
-        Err(_) => limits.current.unwrap_or(u64::MAX),
+    let wanted = [
+        Some(DESCRIPTORS.max(limits.maximum.unwrap_or(0))),
+        limits.maximum,
+    ];
+    for limit in wanted {
+        let raised = Rlimit {
+            current: limit,
+            maximum: limit,
+        };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            return limit.unwrap_or(u64::MAX);
+        }
     }
+    limits.current.unwrap_or(u64::MAX)
 }
 
 /// Asks the scheduler to prefer this run; says in words what was granted. Where sessions are grouped, `nice` alone protects nothing.
@@ -71,7 +79,7 @@ pub(crate) fn raise_priority() -> String {
 }
 
 /// What a reader must know about the host.
-pub(crate) fn environment(seats: Seats, priority: &str) -> Json {
+pub(crate) fn environment(seats: Seats, priority: &str, descriptors: u64) -> Json {
     let first_line = |path: &str| {
         fs::read_to_string(path)
             .map(|text| text.lines().next().unwrap_or_default().to_owned())
@@ -92,6 +100,7 @@ pub(crate) fn environment(seats: Seats, priority: &str) -> Json {
         "server_cpu": seats.server,
         "client_cpu": seats.client,
         "priority": priority,
+        "descriptors": descriptors,
         "version": env!("CARGO_PKG_VERSION"),
         "command": std::env::args().collect::<Vec<_>>().join(" "),
     })

@@ -42,8 +42,8 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> io::Result<bool> {
     let seats = Seats::of_this_host()?;
     let priority = host::raise_priority();
-    host::raise_descriptors();
-    let environment = host::environment(seats, &priority);
+    let descriptors = host::raise_descriptors();
+    let environment = host::environment(seats, &priority, descriptors);
     host::pin(seats.client)?;
     let mut report = Report::new(environment);
     match &args.scenario {
