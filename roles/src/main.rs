@@ -11,7 +11,8 @@ use rollcall::error::{Error, Exit};
 use rollcall::{host, log, node};
 use tikv_jemallocator::Jemalloc;
 
-/// Returns what departed clients held within seconds, also while nobody allocates, and costs a registration a tenth less than glibc's.
+/// Gives back what departed clients held within seconds, also while nobody allocates; pipelined registrations cost a tenth
+/// less than with glibc's allocator, single ones and fan-outs as much.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
