@@ -71,7 +71,9 @@ impl FromStr for Cores {
         match text {
             "all" => Ok(Self::All),
             number => match number.parse::<NonZeroU16>() {
-                Ok(count) if usize::from(count.get()) <= limits::CORES_MAX => Ok(Self::Count(count)),
+                Ok(count) if usize::from(count.get()) <= limits::CORES_MAX => {
+                    Ok(Self::Count(count))
+                }
                 _ => Err(()),
             },
         }
