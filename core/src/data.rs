@@ -60,10 +60,12 @@ pub struct Data {
     empty: BTreeSet<(Instant, DataInfoId)>,
     stored_publishers: usize,
     awaiting: Option<Awaiting>,
+    /// How often the number of publishers of a service has changed.
+    population_changes: u64,
     stats: Stats,
 }
 
-/// What must be known of a shard after a restart.
+/// What must be known of a shard after a restart. Versions are reserved ahead, so it holds for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// No later version may be at or below it.
@@ -93,6 +95,7 @@ impl Data {
             empty: BTreeSet::new(),
             stored_publishers: 0,
             awaiting: None,
+            population_changes: 0,
             stats: Stats::default(),
         }
     }
@@ -110,18 +113,23 @@ impl Data {
     }
 
     /// What must be known after the next restart. A service that still awaits its publishers is remembered as it was.
-    pub fn remember(&self) -> Summary {
+    pub fn remember(&self, now: Now) -> Summary {
         let awaited = self.awaiting.iter().flat_map(Awaiting::expected);
         let present = self.data_info_ids_with_publishers();
         Summary {
-            highest: self.versions.highest(),
+            highest: self.versions.ceiling(now),
             services: present.chain(awaited).collect(),
         }
     }
 
-    /// The highest version given so far; what `remember` tells changes only with it.
+    /// The highest version given so far.
     pub fn highest(&self) -> DatumVersion {
         self.versions.highest()
+    }
+
+    /// How often the number of publishers of a service has changed: what `remember` tells of services is as old as this.
+    pub fn population_changes(&self) -> u64 {
+        self.population_changes
     }
 
     fn data_info_ids_with_publishers(&self) -> impl Iterator<Item = (u64, u32)> {
@@ -156,7 +164,9 @@ impl Data {
         let datum = self.datums.entry(data_info_id.clone()).or_default();
         let before = datum.publishers().len();
         let put = datum.put(publisher);
-        self.stored_publishers += datum.publishers().len() - before;
+        let joined = datum.publishers().len() - before;
+        self.stored_publishers += joined;
+        self.population_changes += joined as u64;
         if before == 0 {
             self.keep(&data_info_id);
         }
@@ -229,6 +239,7 @@ impl Data {
             return;
         }
         self.stored_publishers -= 1;
+        self.population_changes += 1;
         self.forget_later(now.monotonic, &data_info_id);
         self.mark_changed(now, data_info_id);
     }

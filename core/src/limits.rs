@@ -122,6 +122,8 @@ pub const TOMBSTONES_MAX: usize = 100_000;
 /// How long the publishers of a connection that we ended await their client.
 pub const GRACE: Duration = Duration::from_secs(15);
 
+/// Versions of so much time are reserved ahead in what a node remembers, so that a change alone need not be written.
+pub const VERSIONS_RESERVED: Duration = Duration::from_secs(60);
 /// How long after a restart a list may be held because it is shorter than before: clients need up to 10 s to come back.
 pub const RETURN_MAX: Duration = Duration::from_secs(12);
 /// Data-plane cores of one node.

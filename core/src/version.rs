@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::machine::Now;
 
 /// 2019-01-01 00:00 in Beijing, in milliseconds since 1970.
@@ -14,6 +15,8 @@ const SEQUENCE_BITS: u32 = 15;
 const OWNERSHIP_BITS: u32 = 3;
 /// Nobody has given more than this before the year 4000; what a peer claims beyond it would use the numbers up.
 const HEARD_MAX: u64 = 1 << 61;
+/// Versions ahead of the clock are reserved by so many numbers: those of half a minute.
+const VERSIONS_RESERVED_BITS: u32 = 30;
 const OWNERSHIP_MASK: u64 = (1 << OWNERSHIP_BITS) - 1;
 
 /// The version of a datum: clients accept a list only if its version is above the one they hold.
@@ -27,6 +30,11 @@ impl DatumVersion {
     /// The version with this number.
     pub const fn new(number: u64) -> Self {
         Self(number)
+    }
+
+    /// The version half way to a later one.
+    pub fn half_way_to(self, later: Self) -> Self {
+        Self(self.0 + later.0.saturating_sub(self.0) / 2)
     }
 
     /// The number on the wire. Below 2^63 until the year 10,000.
@@ -62,6 +70,15 @@ impl VersionClock {
         let by_order = (self.highest | OWNERSHIP_MASK) + 1;
         self.highest = by_clock.max(by_order) | self.ownership;
         DatumVersion(self.highest)
+    }
+
+    /// Reserves versions ahead: none at or below this one counts as new after a restart.
+    ///
+    /// By the clock if versions follow it. If they are ahead of it, as after a quick restart, by number.
+    pub fn ceiling(&self, now: Now) -> DatumVersion {
+        let reserved = u64::try_from(limits::VERSIONS_RESERVED.as_millis()).unwrap_or(0);
+        let by_clock = (now.wall_ms + reserved).saturating_sub(EPOCH_MS) << SEQUENCE_BITS;
+        DatumVersion(by_clock.max(self.highest.saturating_add(1 << VERSIONS_RESERVED_BITS)))
     }
 
     /// The highest version given or heard of.
@@ -115,6 +132,21 @@ mod tests {
         let ones: Vec<_> = (0..100).map(|_| one.next(at(EPOCH_MS + 5))).collect();
 
         assert!((0..100).all(|_| !ones.contains(&two.next(at(EPOCH_MS + 5)))));
+    }
+
+    #[test]
+    fn reserved_versions_last_whether_the_clock_is_ahead_or_behind() {
+        let mut on_time = VersionClock::new(DatumVersion::NOTHING_KNOWN, 0);
+        on_time.next(at(EPOCH_MS + 1_000_000));
+        let mut ahead = VersionClock::new(on_time.ceiling(at(EPOCH_MS + 1_000_000)), 0);
+
+        for clock in [&mut on_time, &mut ahead] {
+            let ceiling = clock.ceiling(at(EPOCH_MS + 1_000_000));
+            let half = clock.highest().half_way_to(ceiling);
+            for _ in 0..1_000_000 {
+                assert!(clock.next(at(EPOCH_MS + 1_000_001)) < half);
+            }
+        }
     }
 
     #[test]

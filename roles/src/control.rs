@@ -28,7 +28,7 @@ use crate::systemd;
 /// Shortest pause between two writes of what must be known after a restart ...
 const WRITE_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// ... which is at least so many times as long as a write takes.
-const WRITE_PAUSE_FACTOR: u32 = 10;
+const WRITE_PAUSE_FACTOR: u32 = 20;
 /// A core that does not answer for so long is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A drain that is not over so long after its time is ended.

@@ -34,10 +34,7 @@ pub(crate) struct Driver {
     roles: Roles,
     handover: Option<Handover>,
     congested: Vec<bool>,
-    /// The version up to which the control executor was told, or has asked, what must be remembered.
-    told: DatumVersion,
-    /// It was told, and will ask.
-    is_asked_later: bool,
+    remembered: Remembered,
     stopped: bool,
 }
 
@@ -72,6 +69,26 @@ pub(crate) struct Setup {
     pub(crate) cancel_from: Arc<[IpAddr]>,
     /// Who is told of connections.
     pub(crate) listeners: MakeListeners,
+}
+
+/// What the control executor wrote last of this core, for the next start.
+struct Remembered {
+    population_changes: u64,
+    /// Half of the reserved versions are given then.
+    renewed_at: DatumVersion,
+    /// It was told that this is no longer so, and will ask.
+    is_outdated: bool,
+}
+
+impl Default for Remembered {
+    /// Nothing was written, and there is nothing to write yet.
+    fn default() -> Self {
+        Self {
+            population_changes: 0,
+            renewed_at: DatumVersion::new(u64::MAX),
+            is_outdated: false,
+        }
+    }
 }
 
 /// The clients of a stopping node, on their way to others, spread over time.
@@ -174,11 +191,10 @@ impl Driver {
             core,
             net,
             congested: vec![false; mesh.cores()],
-            told: roles.data.highest(),
+            remembered: Remembered::default(),
             mesh,
             roles,
             handover: None,
-            is_asked_later: false,
             stopped: false,
         }
     }
@@ -262,9 +278,13 @@ impl Driver {
                 self.done(ticket, touched);
             }
             ToCore::Remember(ticket) => {
-                let summary = self.roles.data.remember();
-                self.told = summary.highest;
-                self.is_asked_later = false;
+                let summary = self.roles.data.remember(self.roles.now);
+                let data = &self.roles.data;
+                self.remembered = Remembered {
+                    population_changes: data.population_changes(),
+                    renewed_at: data.highest().half_way_to(summary.highest),
+                    is_outdated: false,
+                };
                 self.tell_control(ToControl::Remembered(ticket, summary));
             }
             ToCore::Drain(over) => self.begin_handover(over),
@@ -338,8 +358,11 @@ impl Driver {
 
     /// Has what changed written; one word is enough for all changes until it is asked for.
     fn tell_changed(&mut self) {
-        if !self.is_asked_later && self.roles.data.highest() > self.told {
-            self.is_asked_later = true;
+        let data = &self.roles.data;
+        let known = &mut self.remembered;
+        let is_outdated = data.population_changes() != known.population_changes
+            || data.highest() > known.renewed_at;
+        if is_outdated && !std::mem::replace(&mut known.is_outdated, true) {
             self.tell_control(ToControl::Changed);
         }
     }

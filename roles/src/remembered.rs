@@ -1,4 +1,4 @@
-//! What a node remembers over a restart: the highest version it gave, and how many publishers each service had.
+//! What a node remembers over a restart: a version above all it gave, and how many publishers each service had.
 //!
 //! Versions must not go back whatever the clock does, and a list must not be shown shorter than it was only because some
 //! clients found the restarted node sooner than others. Written as a whole soon after each change, and replaced atomically.

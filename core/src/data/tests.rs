@@ -609,7 +609,7 @@ fn what_a_restart_must_know_is_how_many_publish_and_the_highest_version() {
     shard.put_to("t", publisher("a", 1, 1, "one"));
     shard.turn();
 
-    let mut summary = shard.data.remember();
+    let mut summary = shard.data.remember(shard.now);
 
     summary.services.sort_unstable();
     let mut expected = vec![(id("s").ring_hash(), 2), (id("t").ring_hash(), 1)];
