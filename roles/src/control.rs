@@ -26,9 +26,9 @@ use crate::remembered::Remembered;
 use crate::systemd;
 
 /// Shortest pause between two writes of what must be known after a restart ...
-const WRITE_PAUSE_MIN: Duration = Duration::from_millis(10);
-/// ... which is at least so many times as long as a write takes.
-const WRITE_PAUSE_FACTOR: u32 = 20;
+const WRITE_PAUSE_MIN: Duration = Duration::from_millis(2);
+/// ... and for each service so much more, some twenty times what gathering and writing it takes.
+const WRITE_PAUSE_PER_SERVICE: Duration = Duration::from_micros(2);
 /// A core that does not answer for so long is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A drain that is not over so long after its time is ended.
@@ -113,7 +113,7 @@ impl Control {
     }
 
     /// Has what must be known after a restart gathered and written, beside everything else: the first change at once,
-    /// what follows as often as the writing itself takes little of the time.
+    /// what follows after a pause that grows with the number of services, so that it costs little of anybody's time.
     fn remember(self: &Rc<Self>) {
         self.is_outdated.set(true);
         if self.memory.is_none() || self.is_writing.replace(true) {
@@ -122,27 +122,28 @@ impl Control {
         let control = Rc::clone(self);
         rt::spawn(async move {
             while control.is_outdated.replace(false) && control.phase.get() == Phase::Serving {
-                let began = Clock::monotonic();
-                control.write_memory().await;
-                let took = Clock::monotonic().since(began);
-                rt::sleep((took * WRITE_PAUSE_FACTOR).max(WRITE_PAUSE_MIN)).await;
+                let services = control.write_memory().await;
+                rt::sleep(WRITE_PAUSE_MIN + WRITE_PAUSE_PER_SERVICE * services).await;
             }
             control.is_writing.set(false);
         });
     }
 
-    async fn write_memory(&self) {
+    /// Says how many services it wrote.
+    async fn write_memory(&self) -> u32 {
         let Some(memory) = self.memory.clone() else {
-            return;
+            return 0;
         };
         let Some(summary) = join(self.send_all(ToCore::Remember)).await else {
-            return;
+            return 0;
         };
+        let services = u32::try_from(summary.services.len()).unwrap_or(u32::MAX);
         match rt::spawn_blocking(move || memory.save(&summary)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "what a restart needs could not be written"),
             Err(_) => tracing::warn!("what a restart needs could not be written"),
         }
+        services
     }
 
     async fn write_last(&self, summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) {
