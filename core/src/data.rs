@@ -329,6 +329,8 @@ impl Data {
         };
         let mut shown = Vec::new();
         if awaiting.until() <= now.monotonic {
+            // Who did not come back is not waited for at the next start.
+            self.population_changes += 1;
             shown.extend(
                 self.awaiting
                     .take()

@@ -428,6 +428,7 @@ impl Machine for Session {
             self.interests.next_timeout(),
             self.compare_at,
             self.can_resume().then(Instant::default),
+            self.owes_credit().then(Instant::default),
         ];
         parts.into_iter().flatten().min()
     }

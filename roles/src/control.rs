@@ -29,6 +29,8 @@ use crate::systemd;
 const WRITE_PAUSE_MIN: Duration = Duration::from_millis(2);
 /// ... and for each service so much more, some twenty times what gathering and writing it takes.
 const WRITE_PAUSE_PER_SERVICE: Duration = Duration::from_micros(2);
+/// How long after a failed write it is tried again.
+const WRITE_RETRY: Duration = Duration::from_secs(1);
 /// A core that does not answer for so long is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A drain that is not over so long after its time is ended.
@@ -104,12 +106,25 @@ impl Control {
                 break;
             }
             self.mesh.borrow_mut().flush();
-            // The bell rings ten times a second at least, which is often enough for the deadlines here.
+            // The bell rings once a second at least, which is often enough for the deadlines here.
             bell.wait(|| self.mesh.borrow().is_quiet()).await;
         }
+        // Nobody receives from here on: who has no answer yet gets none.
+        drop(self.waiting.take());
         self.write_last(last_summaries).await;
         tracing::info!("stopping");
         self.tell_all(|| ToCore::Stop);
+        while self.owes() {
+            bell.wait(|| self.mesh.borrow().is_quiet()).await;
+            self.mesh.borrow_mut().receive(|_, _| {});
+            self.mesh.borrow_mut().flush();
+        }
+    }
+
+    /// Whether a core has not been told everything yet.
+    fn owes(&self) -> bool {
+        let mesh = self.mesh.borrow();
+        (0..self.facts.cores).any(|core| mesh.owed(Place::Core(CoreId(core))) > 0)
     }
 
     /// Has what must be known after a restart gathered and written, beside everything else: the first change at once,
@@ -135,15 +150,26 @@ impl Control {
             return 0;
         };
         let Some(summary) = join(self.send_all(ToCore::Remember)).await else {
-            return 0;
+            return self.write_again_later().await;
         };
+        if self.phase.get() != Phase::Serving {
+            // The last word is written by whoever ends the node.
+            return 0;
+        }
         let services = u32::try_from(summary.services.len()).unwrap_or(u32::MAX);
         match rt::spawn_blocking(move || memory.save(&summary)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return services,
             Ok(Err(error)) => tracing::warn!(%error, "what a restart needs could not be written"),
             Err(_) => tracing::warn!("what a restart needs could not be written"),
         }
-        services
+        self.write_again_later().await
+    }
+
+    /// What the cores told is not on disk, and they will not tell it again by themselves.
+    async fn write_again_later(&self) -> u32 {
+        self.is_outdated.set(true);
+        rt::sleep(WRITE_RETRY).await;
+        0
     }
 
     async fn write_last(&self, summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) {

@@ -233,9 +233,11 @@ impl Driver {
         }
         self.perform();
         self.tell_changed();
-        self.tell_congestion();
         self.net.flush();
-        worked | self.mesh.flush()
+        worked |= self.mesh.flush();
+        // What is still owed now has found no slot.
+        self.tell_congestion();
+        worked
     }
 
     fn perform(&mut self) {

@@ -93,14 +93,16 @@ pub fn run(config: Config) -> Result<(), StartError> {
         signals,
         memory,
     };
-    let ended = executor::run_control(&control, |bell| serve(served, bell))
+    let served = executor::run_control(&control, |bell| serve(served, bell))
         .map_err(StartError::unavailable)?;
+    // Whoever could not serve has told no core to stop: they end with the process.
+    served?;
     for core in cores {
         let ended = core.join();
         ended.map_err(|_| StartError::Internal("a core has ended with a panic".to_owned()))?;
     }
     tracing::info!("stopped");
-    ended
+    Ok(())
 }
 
 fn seats(config: &Config) -> Result<Vec<Seat>, StartError> {

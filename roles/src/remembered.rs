@@ -60,20 +60,22 @@ impl Remembered {
 
     /// Replaces what was written before. Survives the end of the process, however it comes.
     pub(crate) fn save(&self, summary: &Summary) -> io::Result<()> {
-        self.replace(summary, |_| Ok(()))
+        self.replace("next", summary, |_| Ok(()))
     }
 
     /// Replaces what was written before. Survives the end of the machine.
     pub(crate) fn save_for_good(&self, summary: &Summary) -> io::Result<()> {
-        self.replace(summary, File::sync_data)
+        self.replace("last", summary, File::sync_data)
     }
 
     fn replace(
         &self,
+        extension: &str,
         summary: &Summary,
         sync: impl FnOnce(&File) -> io::Result<()>,
     ) -> io::Result<()> {
-        let next = self.path.with_extension("next");
+        // One name for each writer: the last word may come while another is being written.
+        let next = self.path.with_extension(extension);
         let mut file = File::create(&next)?;
         file.write_all(&encode(summary))?;
         sync(&file)?;

@@ -141,10 +141,17 @@ impl Session {
                 data_info_id,
                 version,
                 publishers,
-            } => self
-                .interests
-                .on_snapshot(data_info_id, version, publishers),
-            ToSession::Unchanged { data_info_id, .. } => self.interests.on_unchanged(&data_info_id),
+            } => {
+                let needs = &mut self.interest_needs;
+                self.interests
+                    .on_snapshot(data_info_id, version, publishers, needs);
+                self.perform_interest_needs(now, out);
+            }
+            ToSession::Unchanged { data_info_id, .. } => {
+                let needs = &mut self.interest_needs;
+                self.interests.on_unchanged(data_info_id, needs);
+                self.perform_interest_needs(now, out);
+            }
         }
     }
 
@@ -219,6 +226,10 @@ impl Session {
             }
         }
         self.interest_needs = needs;
+    }
+
+    pub(super) fn owes_credit(&self) -> bool {
+        self.credit_owed.iter().any(|&owed| owed > 0)
     }
 
     /// Gives back the credit of the watches of this turn, one message per core.

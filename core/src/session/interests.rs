@@ -199,10 +199,7 @@ impl Interests {
         needs: &mut Vec<Need>,
     ) {
         let Some(watched) = self.watched.get_mut(&data_info_id) else {
-            let not_watched = ToData::NoInterest {
-                data_info_id: data_info_id.clone(),
-            };
-            needs.push(Need::Tell(data_info_id, not_watched));
+            tell_no_interest(data_info_id, needs);
             return;
         };
         let Some(view) = &mut watched.view else {
@@ -228,8 +225,10 @@ impl Interests {
         data_info_id: DataInfoId,
         version: DatumVersion,
         publishers: Vec<Arc<Publisher>>,
+        needs: &mut Vec<Need>,
     ) {
         let Some(watched) = self.watched.get_mut(&data_info_id) else {
+            tell_no_interest(data_info_id, needs);
             return;
         };
         watched.asked_owner = false;
@@ -245,9 +244,10 @@ impl Interests {
     }
 
     /// The owner says that the view is the newest.
-    pub(super) fn on_unchanged(&mut self, data_info_id: &DataInfoId) {
-        if let Some(watched) = self.watched.get_mut(data_info_id) {
-            watched.asked_owner = false;
+    pub(super) fn on_unchanged(&mut self, data_info_id: DataInfoId, needs: &mut Vec<Need>) {
+        match self.watched.get_mut(&data_info_id) {
+            Some(watched) => watched.asked_owner = false,
+            None => tell_no_interest(data_info_id, needs),
         }
     }
 
@@ -475,6 +475,14 @@ impl Body {
     }
 }
 
+/// The owner counts this session among those who watch a service, and it does not.
+fn tell_no_interest(data_info_id: DataInfoId, needs: &mut Vec<Need>) {
+    let not_watched = ToData::NoInterest {
+        data_info_id: data_info_id.clone(),
+    };
+    needs.push(Need::Tell(data_info_id, not_watched));
+}
+
 impl Watched {
     fn new() -> Self {
         Self {
@@ -515,6 +523,11 @@ impl View {
             }
         }
         self.version = to;
+        if self.zone_versions.len() > 2 * limits::ZONES_PER_DATUM_MAX {
+            // Names of zones that came and went are forgotten, at the price of one more push per zone.
+            self.zone_versions.clear();
+            self.base = to;
+        }
     }
 
     /// The version of the last change that this part shows.

@@ -1,5 +1,6 @@
 //! What operators want of this core: values for configurators, the stop-push switch, blacklist, clients off and on.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
@@ -76,6 +77,7 @@ impl Session {
 
     /// Clients named by address and port stay connected; what they registered is gone until they register anew.
     pub(super) fn take_off(&mut self, now: Now, peers: &[SocketAddr], out: &mut Vec<Effect>) {
+        let peers: BTreeSet<_> = peers.iter().copied().collect();
         self.drop_where(now, |peer| peers.contains(&peer), Sides::BOTH, out);
     }
 

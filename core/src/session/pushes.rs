@@ -490,6 +490,10 @@ impl Pushes {
         topic.waiting.retain(|&waiting| waiting != index);
         topic.groups.swap_remove(group.place);
         topic.remaining = topic.remaining.min(topic.groups.len());
+        if topic.cursor >= topic.groups.len() {
+            // The end that the fan-out had reached is gone: the beginning comes next, not wherever the remainder falls.
+            topic.cursor = 0;
+        }
         if let Some(&moved) = topic.groups.get(group.place) {
             self.groups[moved as usize].place = group.place;
             // The fan-out may have passed its new place without having met it.
