@@ -252,12 +252,7 @@ impl Node {
     }
 
     fn answer_push(&mut self, push: &Push, delivered: bool) {
-        let acknowledged = Event::Acknowledged {
-            connect_id: push.connect_id,
-            request_id: push.request_id,
-            delivered,
-        };
-        self.tell(push.connect_id.core.0, acknowledged);
+        self.answer_without_turns(push, delivered);
         self.run();
     }
 
@@ -550,6 +545,16 @@ impl Node {
             boxes: Some(Boxes::from_utf16([units.as_slice()])),
         };
         self.ask(on, request);
+    }
+
+    /// An acknowledgement whose consequences wait for the next turn.
+    pub(super) fn answer_without_turns(&mut self, push: &Push, delivered: bool) {
+        let acknowledged = Event::Acknowledged {
+            connect_id: push.connect_id,
+            request_id: push.request_id,
+            delivered,
+        };
+        self.tell(push.connect_id.core.0, acknowledged);
     }
 
     pub(super) fn one_turn(&mut self, core: u16) {

@@ -2,6 +2,7 @@
 
 use super::node::{Node, ZONE};
 use crate::names::Scope;
+use crate::session::{EndedBy, Event};
 
 #[test]
 fn a_subscriber_of_what_nobody_published_gets_an_empty_list_at_version_1() {
@@ -310,4 +311,44 @@ fn a_fan_out_ends_although_others_join_and_newer_versions_come() {
         let held = node.held_by(subscriber);
         assert_eq!(held, Some("two"), "{subscriber}");
     }
+}
+
+#[test]
+fn a_fan_out_over_a_list_that_shrinks_passes_over_nobody() {
+    let mut node = Node::new(1);
+    let publisher = node.open(0);
+    let clients: Vec<_> = (0..1_300).map(|_| node.open(0)).collect();
+    for client in &clients {
+        node.subscribe(*client, "s", "sub");
+    }
+    node.settle();
+    let slices = |node: &mut Node, count| (0..count).for_each(|_| node.one_turn(0));
+    node.publish_without_turns(publisher, "s", 1, "one");
+    slices(&mut node, 3);
+    for push in node.sent() {
+        node.answer_without_turns(&push, true);
+    }
+
+    // The next version goes on where that one was, and is about to wrap when the end of the list leaves.
+    node.publish_without_turns(publisher, "s", 2, "two");
+    slices(&mut node, 2);
+    let (staying, leaving) = clients.split_at(1_200);
+    for client in leaving {
+        let ended_by = EndedBy::Peer;
+        let connect_id = *client;
+        node.tell(
+            0,
+            Event::Closed {
+                connect_id,
+                ended_by,
+            },
+        );
+    }
+    node.run();
+    node.settle_recording();
+
+    let told = staying
+        .iter()
+        .filter(|client| node.held_by(**client) == Some("two"));
+    assert_eq!(told.count(), staying.len());
 }
