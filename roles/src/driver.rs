@@ -80,17 +80,6 @@ struct Remembered {
     is_outdated: bool,
 }
 
-impl Default for Remembered {
-    /// Nothing was written, and there is nothing to write yet.
-    fn default() -> Self {
-        Self {
-            population_changes: 0,
-            renewed_at: DatumVersion::new(u64::MAX),
-            is_outdated: false,
-        }
-    }
-}
-
 /// The clients of a stopping node, on their way to others, spread over time.
 struct Handover {
     started: Instant,
@@ -191,7 +180,12 @@ impl Driver {
             core,
             net,
             congested: vec![false; mesh.cores()],
-            remembered: Remembered::default(),
+            // The first version is a change of what was written at the start, and has it written anew.
+            remembered: Remembered {
+                population_changes: 0,
+                renewed_at: roles.data.highest(),
+                is_outdated: false,
+            },
             mesh,
             roles,
             handover: None,

@@ -13,6 +13,8 @@ use rollcall_core::names::{Member, Name, NodeId};
 use rollcall_core::ring::HashRing;
 use rollcall_core::session::{Place, Rules};
 use rollcall_core::tables::Seed;
+use rollcall_core::version::VersionClock;
+use rollcall_io::clock::Clock;
 use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
 use rollcall_io::http::HttpListener;
 use rollcall_io::listener::{self, Listening};
@@ -131,6 +133,9 @@ fn transport(wanted: Transport) -> Result<TransportKind, StartError> {
 }
 
 /// What the node remembers of its former life. Without a directory that it may write, it starts as if there was none.
+///
+/// The versions of this life are reserved before the first is given: a node that is killed at once, again and again, gives
+/// none twice.
 fn recall(config: &Config) -> (Option<Remembered>, Summary) {
     let opened = Remembered::in_directory(&config.node.data_dir);
     let memory = match opened {
@@ -144,6 +149,13 @@ fn recall(config: &Config) -> (Option<Remembered>, Summary) {
         tracing::warn!(%error, "the former life of this node is not known");
         Summary::default()
     });
+    let reserved = Summary {
+        highest: VersionClock::new(before.highest, 0).ceiling(Clock::now()),
+        services: before.services.clone(),
+    };
+    if let Err(error) = memory.save(&reserved) {
+        tracing::warn!(%error, "a restart will not be remembered");
+    }
     (Some(memory), before)
 }
 
