@@ -121,6 +121,8 @@ pub const TOMBSTONE_KEPT: Duration = Duration::from_secs(300);
 pub const TOMBSTONES_MAX: usize = 100_000;
 /// How long the publishers of a connection that we ended await their client.
 pub const GRACE: Duration = Duration::from_secs(15);
+/// Longest record of a journal. A frame, its text repeated through references, and a head for each string are less than three frames.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
 /// Versions of so much time are reserved ahead in what a node remembers, so that a change alone need not be written.
 pub const VERSIONS_RESERVED: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::message::Boxes;
-use crate::names::{ConnectId, Name, NodeId, RegisterId};
+use crate::names::{ConnectId, CoreId, Name, NodeId, RegisterId};
 
 /// Which of two registrations of one registration id is newer: compared field by field, from the top.
 ///
@@ -36,6 +36,17 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Of a publisher that was read from a journal and awaits its client: no connection of any session.
+    pub const NOBODY: Self = Self {
+        node: NodeId(0),
+        incarnation: 0,
+        connect_id: ConnectId {
+            core: CoreId(0),
+            slot: 0,
+            generation: 0,
+        },
+    };
+
     /// Whether both are connections of one session node, in one life of its process.
     pub fn is_of_same_session(self, other: Self) -> bool {
         (self.node, self.incarnation) == (other.node, other.incarnation)

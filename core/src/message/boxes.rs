@@ -43,19 +43,30 @@ impl Boxes {
         &self.bytes
     }
 
+    /// How many texts there are, as it is stored.
+    pub(crate) fn raw_count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether these bytes are so many boxes and nothing else.
+    pub(crate) fn are_whole(count: u32, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        (0..count).all(|_| split_box(&mut rest).is_some()) && rest.is_empty()
+    }
+
+    /// Boxes that [`Self::are_whole`].
+    pub(crate) fn from_whole(count: u32, bytes: &[u8]) -> Self {
+        debug_assert!(Self::are_whole(count, bytes), "{count} boxes");
+        Self {
+            count,
+            bytes: bytes.into(),
+        }
+    }
+
     /// The texts, for the eyes of operators; a box without a text is nothing.
     pub fn texts(&self) -> impl Iterator<Item = Option<Text<'_>>> {
         let mut rest = &*self.bytes;
-        (0..self.count).map_while(move |_| {
-            let data = rest.strip_prefix(&OBJECT)?;
-            if let Some(behind) = data.strip_prefix(b"N") {
-                rest = behind;
-                return Some(None);
-            }
-            let (text, behind) = Text::split_first(data)?;
-            rest = behind;
-            Some(Some(text))
-        })
+        (0..self.count).map_while(move |_| split_box(&mut rest))
     }
 
     /// The boxes of texts in any UTF-16 units, lone surrogates too.
@@ -120,6 +131,17 @@ impl Boxes {
             Ok(kept.finish())
         })
     }
+}
+
+/// Takes the first box off: a text, or none.
+fn split_box<'a>(rest: &mut &'a [u8]) -> Option<Option<Text<'a>>> {
+    let data = rest.strip_prefix(&OBJECT)?;
+    let (text, behind) = match data.strip_prefix(b"N") {
+        Some(behind) => (None, behind),
+        None => Text::split_first(data).map(|(text, behind)| (Some(text), behind))?,
+    };
+    *rest = behind;
+    Some(text)
 }
 
 impl<'a> FromIterator<&'a str> for Boxes {

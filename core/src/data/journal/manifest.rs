@@ -1,0 +1,138 @@
+//! The two small files that say which others count: which era is the truth, and which segments of a shard are live.
+//!
+//! Each is replaced as a whole. Every truncation and every flipped bit of them is noticed.
+
+use std::fmt;
+
+use crate::names::mix;
+
+const MANIFEST_MAGIC: [u8; 8] = *b"RLCLMAN\x97";
+const CURRENT_MAGIC: [u8; 8] = *b"RLCLCUR\x97";
+const FORMAT: u16 = 1;
+const CRC_BYTES: usize = 4;
+
+/// Which segments of one shard are live.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// Drawn at random when the shard's directory was made, and known to nobody outside: the salts of its segments come from it.
+    pub key: u64,
+    /// The live segments, in the order in which they were begun. One that is not there is an empty one.
+    pub segments: Vec<u64>,
+    /// The number of the next segment; none is used twice.
+    pub next_segment: u64,
+}
+
+/// Which era is the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// Its number, which names its directory.
+    pub era: u64,
+    /// How many shards it has.
+    pub cores: u16,
+}
+
+/// Why bytes are no manifest, or do not say what is current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestError {
+    /// They do not begin as one.
+    NotOurs,
+    /// A checksum or a length is wrong.
+    Damaged,
+    /// A newer build wrote them.
+    Newer {
+        /// Their format.
+        format: u16,
+    },
+}
+
+impl Manifest {
+    /// The salt of this segment: a reader knows it even when the segment's header is damaged.
+    pub fn salt(&self, segment: u64) -> u64 {
+        mix(self.key ^ mix(segment.wrapping_add(1)))
+    }
+
+    /// Its bytes. Layout, little endian: magic (8), format (2), key (8), next segment (8), segments (8 each), CRC-32 (4).
+    pub fn encode(&self) -> Vec<u8> {
+        sealed(MANIFEST_MAGIC, |out| {
+            out.extend(self.key.to_le_bytes());
+            out.extend(self.next_segment.to_le_bytes());
+            out.extend(self.segments.iter().flat_map(|id| id.to_le_bytes()));
+        })
+    }
+
+    /// The manifest that these bytes are.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let (numbers, rest) = opened(MANIFEST_MAGIC, bytes)?.as_chunks::<8>();
+        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        let (Some(key), Some(next_segment), []) = (numbers.next(), numbers.next(), rest) else {
+            return Err(ManifestError::Damaged);
+        };
+        Ok(Self {
+            key,
+            segments: numbers.collect(),
+            next_segment,
+        })
+    }
+}
+
+impl Current {
+    /// Its bytes. Layout, little endian: magic (8), format (2), era (8), cores (2), CRC-32 (4).
+    pub fn encode(&self) -> Vec<u8> {
+        sealed(CURRENT_MAGIC, |out| {
+            out.extend(self.era.to_le_bytes());
+            out.extend(self.cores.to_le_bytes());
+        })
+    }
+
+    /// What these bytes say.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let content = opened(CURRENT_MAGIC, bytes)?;
+        let (era, cores) = content.split_first_chunk().ok_or(ManifestError::Damaged)?;
+        let cores = cores.try_into().map_err(|_| ManifestError::Damaged)?;
+        Ok(Self {
+            era: u64::from_le_bytes(*era),
+            cores: u16::from_le_bytes(cores),
+        })
+    }
+}
+
+fn sealed(magic: [u8; 8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = magic.to_vec();
+    bytes.extend(FORMAT.to_le_bytes());
+    write(&mut bytes);
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+/// What stands between format and checksum, which later formats have in the same places.
+fn opened(magic: [u8; 8], bytes: &[u8]) -> Result<&[u8], ManifestError> {
+    let behind = bytes.strip_prefix(&magic).ok_or(ManifestError::NotOurs)?;
+    let (sealed, crc) = bytes
+        .split_last_chunk::<CRC_BYTES>()
+        .ok_or(ManifestError::Damaged)?;
+    if crc32fast::hash(sealed) != u32::from_le_bytes(*crc) {
+        return Err(ManifestError::Damaged);
+    }
+    let content = &behind[..behind.len().saturating_sub(CRC_BYTES)];
+    let (format, content) = content.split_first_chunk().ok_or(ManifestError::Damaged)?;
+    match u16::from_le_bytes(*format) {
+        FORMAT => Ok(content),
+        format => Err(ManifestError::Newer { format }),
+    }
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOurs => f.write_str("not a file of a journal"),
+            Self::Damaged => f.write_str("damaged"),
+            Self::Newer { format } => write!(
+                f,
+                "format {format} of a newer build, this one reads {FORMAT}: start that build again, or move the journal \
+                 away to begin without it"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ManifestError {}
