@@ -1,9 +1,10 @@
 //! Puts records together again to what a shard held when the last of them was written.
 //!
 //! Per publisher the record of the highest version wins, so neither order nor repetition matters: segments may be read in any
-//! order, a snapshot may overlap what was written meanwhile, and records of several shards may be mixed.
+//! order, a snapshot may overlap what was written meanwhile, and records of several shards may be mixed. All are gathered in a
+//! row and sorted now and then: a table per service would be as many cold lines of memory as there are records.
 
-use std::collections::hash_map::Entry;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::record::{Published, Record, Service};
@@ -15,12 +16,15 @@ use crate::version::DatumVersion;
 /// A replay at work.
 #[derive(Debug)]
 pub struct Replay {
-    seed: Seed,
     /// Where each service is among `services`, by its parts; nothing for one that is another shard's.
     places: Table<Box<[u8]>, Option<usize>>,
     /// The parts of the service at work.
     parts: Vec<u8>,
-    services: Vec<Gathered>,
+    /// Each service with the highest version of its records.
+    services: Vec<(DataInfoId, DatumVersion)>,
+    /// What became of publishers: sorted, and the newest of each only, up to the last sweep.
+    fates: Vec<Fate>,
+    sweep_at: usize,
     highest: DatumVersion,
     records: u64,
 }
@@ -47,29 +51,29 @@ pub struct ReplayedService {
     pub publishers: Vec<Arc<Publisher>>,
 }
 
+/// What became of one publisher at one version.
 #[derive(Debug)]
-struct Gathered {
-    data_info_id: DataInfoId,
-    version: DatumVersion,
-    newest: Table<RegisterId, Newest>,
-}
-
-/// The newest that is known of one publisher.
-#[derive(Debug)]
-struct Newest {
+struct Fate {
+    /// Which service, by its place.
+    service: usize,
+    register_id: RegisterId,
     version: DatumVersion,
     /// Nothing if it is gone.
     publisher: Option<Arc<Publisher>>,
 }
 
 impl Replay {
+    /// So many outdated records at least are worth a sweep.
+    const FIRST_SWEEP: usize = if cfg!(test) { 100 } else { 1 << 17 };
+
     /// One that has taken nothing yet.
     pub fn new(seed: Seed) -> Self {
         Self {
-            seed,
             places: seed.table(),
             parts: Vec::new(),
             services: Vec::new(),
+            fates: Vec::new(),
+            sweep_at: Self::FIRST_SWEEP,
             highest: DatumVersion::NOTHING_KNOWN,
             records: 0,
         }
@@ -92,8 +96,13 @@ impl Replay {
                 service,
                 publisher,
             } => {
-                if let Some(service) = self.service(*service, *version, is_mine) {
-                    service.put(*version, publisher, names);
+                if let Some(service) = self.place(*service, *version, is_mine) {
+                    self.fates.push(Fate {
+                        service,
+                        register_id: publisher.register_id().to_register_id(),
+                        version: *version,
+                        publisher: Some(publisher.to_publisher(names)),
+                    });
                 }
             }
             Record::Removed {
@@ -101,20 +110,42 @@ impl Replay {
                 service,
                 register_id,
             } => {
-                if let Some(service) = self.service(*service, *version, is_mine) {
-                    service.remove(*version, register_id.to_register_id());
+                if let Some(service) = self.place(*service, *version, is_mine) {
+                    self.fates.push(Fate {
+                        service,
+                        register_id: register_id.to_register_id(),
+                        version: *version,
+                        publisher: None,
+                    });
                 }
             }
             Record::Empty { version, service } => {
-                self.service(*service, *version, is_mine);
+                self.place(*service, *version, is_mine);
             }
             Record::Ceiling { .. } | Record::Sealed => {}
+        }
+        if self.fates.len() >= self.sweep_at {
+            self.sweep();
+            self.sweep_at = (2 * self.fates.len()).max(Self::FIRST_SWEEP);
         }
     }
 
     /// All that is left, in an order that depends on nothing but itself.
-    pub fn finish(self) -> Replayed {
-        let mut services: Vec<_> = self.services.into_iter().map(Gathered::finish).collect();
+    pub fn finish(mut self) -> Replayed {
+        self.sweep();
+        let service = |(data_info_id, version)| ReplayedService {
+            data_info_id,
+            version,
+            publishers: Vec::new(),
+        };
+        let mut services: Vec<_> = self.services.into_iter().map(service).collect();
+        for run in self
+            .fates
+            .chunk_by_mut(|one, other| one.service == other.service)
+        {
+            let publishers = run.iter_mut().filter_map(|fate| fate.publisher.take());
+            services[run[0].service].publishers = publishers.collect();
+        }
         services.sort_unstable_by(|one, other| one.data_info_id.cmp(&other.data_info_id));
         Replayed {
             services,
@@ -123,13 +154,13 @@ impl Replay {
         }
     }
 
-    /// What is known of a service, if it is wanted.
-    fn service(
+    /// Where a service of this version is, if it is wanted.
+    fn place(
         &mut self,
         service: Service<'_>,
         version: DatumVersion,
         is_mine: impl Fn(u64) -> bool,
-    ) -> Option<&mut Gathered> {
+    ) -> Option<usize> {
         self.parts.clear();
         for part in [service.data_id, service.instance_id, service.group] {
             self.parts.extend_from_slice(part.as_bytes());
@@ -139,75 +170,46 @@ impl Replay {
         let place = match self.places.get(&self.parts[..]) {
             Some(place) => *place,
             None => self.meet(service, is_mine),
-        };
-        let gathered = &mut self.services[place?];
-        gathered.version = gathered.version.max(version);
-        Some(gathered)
+        }?;
+        let (_, highest) = &mut self.services[place];
+        *highest = version.max(*highest);
+        Some(place)
     }
 
     fn meet(&mut self, service: Service<'_>, is_mine: impl Fn(u64) -> bool) -> Option<usize> {
         let data_info_id = service.to_data_info_id();
-        let place = is_mine(data_info_id.ring_hash()).then(|| {
-            self.services.push(Gathered {
-                data_info_id,
-                version: DatumVersion::NOTHING_KNOWN,
-                newest: self.seed.table(),
-            });
-            self.services.len() - 1
-        });
+        let place = is_mine(data_info_id.ring_hash()).then_some(self.services.len());
+        if place.is_some() {
+            self.services
+                .push((data_info_id, DatumVersion::NOTHING_KNOWN));
+        }
         self.places.insert(self.parts[..].into(), place);
         place
     }
-}
 
-impl Gathered {
-    fn put(&mut self, version: DatumVersion, published: &Published<'_>, names: &mut Interner) {
-        let put = |names| Newest {
-            version,
-            publisher: Some(published.to_publisher(names)),
-        };
-        match self.newest.entry(published.register_id().to_register_id()) {
-            Entry::Vacant(vacant) => drop(vacant.insert(put(names))),
-            Entry::Occupied(mut known) if known.get().is_older_than(version, published) => {
-                known.insert(put(names));
-            }
-            Entry::Occupied(_) => {}
-        }
-    }
-
-    fn remove(&mut self, version: DatumVersion, register_id: RegisterId) {
-        let gone = || Newest {
-            version,
-            publisher: None,
-        };
-        let newest = self.newest.entry(register_id).or_insert_with(gone);
-        if newest.version <= version {
-            *newest = gone();
-        }
-    }
-
-    fn finish(self) -> ReplayedService {
-        let mut publishers = Vec::with_capacity(self.newest.len());
-        for newest in self.newest.into_values() {
-            publishers.extend(newest.publisher);
-        }
-        publishers.sort_unstable_by(|one, other| one.register_id.cmp(&other.register_id));
-        ReplayedService {
-            data_info_id: self.data_info_id,
-            version: self.version,
-            publishers,
-        }
+    /// Leaves the newest of each publisher. Also of those that are gone: what is older may still come.
+    fn sweep(&mut self) {
+        self.fates.sort_by(Fate::newest_first);
+        self.fates
+            .dedup_by(|older, newer| older.key() == newer.key());
     }
 }
 
-impl Newest {
-    fn is_older_than(&self, version: DatumVersion, published: &Published<'_>) -> bool {
-        match &self.publisher {
-            _ if self.version != version => self.version < version,
+impl Fate {
+    fn key(&self) -> (usize, &RegisterId) {
+        (self.service, &self.register_id)
+    }
+
+    fn newest_first(&self, other: &Self) -> Ordering {
+        let by_key = self.key().cmp(&other.key());
+        let by_version = || other.version.cmp(&self.version);
+        by_key.then_with(by_version).then_with(|| {
             // A snapshot also tells of a change of hands, for which no version is given.
-            Some(held) => Published::of(held) < *published,
-            None => false,
-        }
+            match (&self.publisher, &other.publisher) {
+                (Some(one), Some(other)) => Published::of(other).cmp(&Published::of(one)),
+                (one, other) => one.is_some().cmp(&other.is_some()),
+            }
+        })
     }
 }
 
