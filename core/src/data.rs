@@ -5,6 +5,7 @@
 
 mod awaiting;
 pub mod datum;
+pub mod journal;
 mod questions;
 mod tombstones;
 
