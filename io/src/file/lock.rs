@@ -122,3 +122,68 @@ fn take(path: &Path) -> io::Result<Option<File>> {
 fn pid_in(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    const IN_CHILD: &str = "ROLLCALL_TEST_HOLDS";
+
+    /// Runs `test` in a process of its own, which finds the directory in its environment. It lives until its standard input ends.
+    fn child(test: &str, directory: &Path) -> Child {
+        let mut child = Command::new(env::current_exe().expect("this test"));
+        child.args(["--exact", "--nocapture", test]);
+        child.env(IN_CHILD, directory).stdin(Stdio::piped());
+        child.stdout(Stdio::piped()).spawn().expect("a process")
+    }
+
+    #[test]
+    fn a_second_process_is_told_who_has_it_and_a_killed_one_has_it_no_longer() {
+        if let Some(path) = env::var_os(IN_CHILD) {
+            let _held = DataDirectory::lock(Path::new(&path)).expect("a free directory");
+            println!("\nheld");
+            let _ = io::stdin().read(&mut [0]);
+            return;
+        }
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let path = temporary.path().join("data");
+        let test = "file::lock::tests::a_second_process_is_told_who_has_it_and_a_killed_one_has_it_no_longer";
+        let mut other = child(test, &path);
+        let said = BufReader::new(other.stdout.take().expect("piped"));
+        let is_held = said
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line == "held");
+        assert!(is_held, "the other process has it");
+
+        let refused = DataDirectory::lock(&path).expect_err("the other has it");
+        other.kill().expect("it runs");
+        let taken = DataDirectory::lock(&path);
+        other.wait().expect("it has ended");
+
+        let pid = other.id();
+        let directory = path.display();
+        let must = format!(
+            "data directory {directory} is in use by process {pid}; stop it or give --data-dir another one"
+        );
+        assert_eq!(refused.to_string(), must);
+        assert_eq!(taken.expect("given back").path(), path);
+        let number = fs::read_to_string(path.join(LOCK)).expect("ours");
+        assert_eq!(number.trim(), process::id().to_string());
+    }
+
+    #[test]
+    fn a_path_that_is_no_directory_is_refused_with_what_to_do() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+
+        let refused = DataDirectory::lock(file.path()).expect_err("a file");
+
+        let said = refused.to_string();
+        assert!(matches!(refused, LockError::Unusable { .. }), "{said}");
+        assert!(said.contains("give --data-dir another one"), "{said}");
+    }
+}
