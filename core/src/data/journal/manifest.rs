@@ -136,3 +136,85 @@ impl fmt::Display for ManifestError {
 }
 
 impl std::error::Error for ManifestError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            key: 0x0123_4567_89ab_cdef,
+            segments: vec![1, 7, u64::MAX],
+            next_segment: 8,
+        }
+    }
+
+    const CURRENT: Current = Current { era: 3, cores: 64 };
+
+    #[test]
+    fn round_trip() {
+        assert_eq!(Manifest::decode(&manifest().encode()), Ok(manifest()));
+        assert_eq!(Current::decode(&CURRENT.encode()), Ok(CURRENT));
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let manifest = Manifest {
+            segments: vec![7],
+            ..manifest()
+        };
+        assert_eq!(
+            manifest.encode(),
+            b"RLCLMAN\x97\x01\0\xef\xcd\xab\x89\x67\x45\x23\x01\x08\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x78\x5c\xf2\x92"
+        );
+        assert_eq!(
+            CURRENT.encode(),
+            b"RLCLCUR\x97\x01\0\x03\0\0\0\0\0\0\0\x40\0\xa7\x90\x89\xb0"
+        );
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_is_an_error() {
+        let noticed =
+            |bytes: &[u8]| Manifest::decode(bytes).is_err() && Current::decode(bytes).is_err();
+        for bytes in [manifest().encode(), CURRENT.encode()] {
+            for len in 0..bytes.len() {
+                assert!(noticed(&bytes[..len]), "{len} bytes");
+            }
+            for bit in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert!(noticed(&damaged), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        let mut bytes = CURRENT.encode();
+        bytes.truncate(bytes.len() - CRC_BYTES);
+        bytes[8] = 2;
+        bytes.extend(b"more");
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+
+        let error = Current::decode(&bytes).unwrap_err();
+
+        assert_eq!(error, ManifestError::Newer { format: 2 });
+        assert!(error.to_string().contains("start that build again"));
+    }
+
+    #[test]
+    fn no_two_segments_have_one_salt() {
+        let other = Manifest {
+            key: 1,
+            ..manifest()
+        };
+        let mut salts: Vec<_> = (0..1_000)
+            .flat_map(|segment| [manifest().salt(segment), other.salt(segment)])
+            .collect();
+        salts.sort_unstable();
+        salts.dedup();
+
+        assert_eq!(salts.len(), 2_000);
+    }
+}

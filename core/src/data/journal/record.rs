@@ -3,6 +3,9 @@
 //! Each carries the version of its datum, so that order and repetition do not matter to who reads them again. Records borrow: what
 //! is written is not cloned, and what is read is not copied before it is wanted.
 
+#[cfg(test)]
+pub(in crate::data::journal) mod samples;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -271,4 +274,178 @@ impl std::error::Error for RecordError {}
 
 fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{self, Random};
+    use super::*;
+    use crate::data::journal::segment::stored_len;
+    use crate::tables::Seed;
+
+    fn encoded(record: &Record<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        bytes
+    }
+
+    fn one_of_each<'a>(
+        service: &'a DataInfoId,
+        publisher: &'a Publisher,
+        version: DatumVersion,
+    ) -> [Record<'a>; 5] {
+        [
+            Record::put(service, publisher, version),
+            Record::removed(service, &publisher.register_id, version),
+            Record::empty(service, version),
+            Record::Ceiling { version },
+            Record::Sealed,
+        ]
+    }
+
+    #[test]
+    fn round_trip() {
+        let mut random = Random(1);
+        let mut names = Interner::new(Seed(1));
+        for number in 0..200 {
+            let service = samples::service(number);
+            let publisher = samples::publisher(&mut random, number, 3_000);
+            let version = DatumVersion::new(random.next());
+            for record in one_of_each(&service, &publisher, version) {
+                let bytes = encoded(&record);
+
+                let read = Record::decode(&bytes).unwrap();
+
+                assert_eq!(read, record);
+                assert_eq!(bytes.len(), record.encoded_len());
+                let Record::Put {
+                    service: read_service,
+                    publisher: read_publisher,
+                    ..
+                } = read
+                else {
+                    continue;
+                };
+                assert_eq!(read_service.to_data_info_id(), service);
+                assert_eq!(*read_publisher.to_publisher(&mut names), publisher);
+            }
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let service = DataInfoId::new("a", "b", "c");
+        let publisher = Publisher {
+            register_id: RegisterId::new("6ed653d2-e57c-4947-a14d-f8d1319bf4d4"),
+            holder: Holder::NOBODY,
+            order: Order {
+                version: 2,
+                stamp: 0,
+                timestamp: 0x0192_0000_0000,
+            },
+            zone: "z".into(),
+            app: "app".into(),
+            address: ([127, 0, 0, 1], 12_200).into(),
+            registered_ms: 0x0193_0000_0000,
+            boxes: ["x", ""].into_iter().collect(),
+        };
+        let version = DatumVersion::new(0x0123_4567_89ab_cdef);
+        let [put, removed, empty, ceiling, sealed] =
+            one_of_each(&service, &publisher, version).map(|record| encoded(&record));
+
+        let version = b"\xfd\xef\xcd\xab\x89\x67\x45\x23\x01";
+        let service = b"\x01a\x01b\x01c";
+        let id = b"\0\x6e\xd6\x53\xd2\xe5\x7c\x49\x47\xa1\x4d\xf8\xd1\x31\x9b\xf4\xd4";
+        let published: [&[u8]; 7] = [
+            b"\x04\xfd\0\0\0\0\x24\x03\0\0\xfd\0\0\0\0\x93\x01\0\0",
+            id,
+            b"\x01z\x03app",
+            b"\0\x7f\0\0\x01\xfb\xa8\x2f",
+            b"\x02",
+            b"\x07",
+            b"o\x91\x01xo\x91\0",
+        ];
+        assert_eq!(
+            put,
+            [&[0][..], version, service, &published.concat()].concat()
+        );
+        assert_eq!(removed, [&[1][..], version, service, id].concat());
+        assert_eq!(empty, [&[2][..], version, service].concat());
+        assert_eq!(ceiling, [&[3][..], version].concat());
+        assert_eq!(sealed, [4]);
+    }
+
+    #[test]
+    fn every_truncation_and_every_appended_byte_is_an_error() {
+        let service = samples::service(1);
+        let publisher = samples::publisher(&mut Random(2), 1, 300);
+        for record in one_of_each(&service, &publisher, DatumVersion::new(1 << 50)) {
+            let bytes = encoded(&record);
+
+            for len in 0..bytes.len() {
+                assert!(Record::decode(&bytes[..len]).is_err(), "{len} bytes");
+            }
+            assert!(Record::decode(&[&bytes[..], &[0]].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn strings_that_are_not_whole_are_no_publisher() {
+        let service = samples::service(1);
+        let publisher = Publisher {
+            boxes: ["one", "two"].into_iter().collect(),
+            ..samples::publisher(&mut Random(3), 1, 10)
+        };
+        let record = Record::put(&service, &publisher, DatumVersion::new(7));
+        let with = |change: fn(&mut Published<'_>)| {
+            let mut record = record.clone();
+            if let Record::Put { publisher, .. } = &mut record {
+                change(publisher);
+            }
+            encoded(&record)
+        };
+
+        for wrong in [
+            with(|publisher| publisher.box_count = 1),
+            with(|publisher| publisher.box_count = 3),
+            with(|publisher| publisher.boxes = b"o\x91\x03onextwo"),
+        ] {
+            assert_eq!(Record::decode(&wrong), Err(RecordError::Boxes));
+        }
+    }
+
+    #[test]
+    fn a_registration_takes_at_most_64_bytes_beyond_its_own_data() {
+        let service = DataInfoId::new("com.example.Service:1.0@DEFAULT", "", "SOFA");
+        let text = "x".repeat(200);
+        let publisher = Publisher {
+            order: Order {
+                version: 1,
+                stamp: 0,
+                timestamp: 1_795_322_736_982,
+            },
+            registered_ms: 1_795_322_736_990,
+            boxes: [&text[..]].into_iter().collect(),
+            ..samples::publisher(&mut Random(4), 2, 10)
+        };
+        let names = [
+            service.data_id(),
+            service.instance_id(),
+            service.group(),
+            &publisher.zone,
+            &publisher.app,
+        ];
+        let id_and_address = 16 + 4 + 2;
+        let own = names.iter().map(|name| name.len()).sum::<usize>()
+            + id_and_address
+            + publisher.boxes.bytes().len();
+
+        let stored = stored_len(&Record::put(
+            &service,
+            &publisher,
+            DatumVersion::new(1 << 58),
+        ));
+
+        assert_eq!(stored - own, 46);
+    }
 }

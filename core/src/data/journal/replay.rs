@@ -210,3 +210,197 @@ impl Newest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::data::journal::record::samples::{self, Random};
+
+    const SEED: Seed = Seed(3);
+
+    /// A record that borrows nothing.
+    type Line = Vec<u8>;
+
+    fn line(record: &Record<'_>) -> Line {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        bytes
+    }
+
+    fn replayed<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Replayed {
+        replayed_if(lines, |_| true)
+    }
+
+    fn replayed_if<'a>(
+        lines: impl IntoIterator<Item = &'a Line>,
+        is_mine: impl Fn(u64) -> bool + Copy,
+    ) -> Replayed {
+        let mut names = Interner::new(SEED);
+        let mut replay = Replay::new(SEED);
+        for line in lines {
+            replay.take(&Record::decode(line).unwrap(), &mut names, is_mine);
+        }
+        replay.finish()
+    }
+
+    /// A shard that changes, and all it writes about that: a line per change, ceilings, and now and then all it holds.
+    struct Shard {
+        random: Random,
+        version: u64,
+        services: BTreeMap<DataInfoId, (DatumVersion, BTreeMap<RegisterId, Arc<Publisher>>)>,
+        lines: Vec<Line>,
+    }
+
+    impl Shard {
+        fn after(changes: usize, seed: u64) -> Self {
+            let mut shard = Self {
+                random: Random(seed),
+                version: 1,
+                services: BTreeMap::new(),
+                lines: Vec::new(),
+            };
+            for _ in 0..changes {
+                match shard.random.below(20) {
+                    0 => shard.snapshot(),
+                    1 => {
+                        let version = DatumVersion::new(shard.version + 1);
+                        shard.lines.push(line(&Record::Ceiling { version }));
+                    }
+                    _ => shard.change(),
+                }
+            }
+            shard
+        }
+
+        fn change(&mut self) {
+            self.version += 1 + self.random.below(3) as u64;
+            let version = DatumVersion::new(self.version);
+            let data_info_id = samples::service(self.random.below(6));
+            let number = self.random.below(8);
+            let publisher = samples::publisher(&mut self.random, number, 60);
+            let known = self.services.get_mut(&data_info_id);
+            let held = known
+                .as_ref()
+                .is_some_and(|(_, held)| held.contains_key(&publisher.register_id));
+            if held && self.random.below(2) == 0 {
+                let (datum, held) = known.expect("it is held");
+                *datum = version;
+                held.remove(&publisher.register_id);
+                let record = Record::removed(&data_info_id, &publisher.register_id, version);
+                self.lines.push(line(&record));
+                return;
+            }
+            self.lines
+                .push(line(&Record::put(&data_info_id, &publisher, version)));
+            let (datum, held) = self
+                .services
+                .entry(data_info_id)
+                .or_insert((version, BTreeMap::new()));
+            *datum = version;
+            held.insert(publisher.register_id.clone(), Arc::new(publisher));
+        }
+
+        fn snapshot(&mut self) {
+            for (data_info_id, (version, held)) in &self.services {
+                if held.is_empty() {
+                    self.lines
+                        .push(line(&Record::empty(data_info_id, *version)));
+                }
+                for publisher in held.values() {
+                    let record = Record::put(data_info_id, publisher, *version);
+                    self.lines.push(line(&record));
+                }
+            }
+        }
+
+        fn holds(&self) -> Vec<ReplayedService> {
+            let service = |(data_info_id, (version, held)): (&DataInfoId, &(_, BTreeMap<_, _>))| {
+                ReplayedService {
+                    data_info_id: data_info_id.clone(),
+                    version: *version,
+                    publishers: held.values().map(Arc::clone).collect(),
+                }
+            };
+            self.services.iter().map(service).collect()
+        }
+    }
+
+    fn shuffle(lines: &mut [&Line], random: &mut Random) {
+        for end in (1..lines.len()).rev() {
+            lines.swap(end, random.below(end + 1));
+        }
+    }
+
+    #[test]
+    fn any_order_with_any_repetition_is_what_the_shard_held() {
+        for seed in 0..100 {
+            let shard = Shard::after(200, seed);
+            let mut random = Random(!seed);
+            let mut lines: Vec<_> = shard.lines.iter().collect();
+            assert_eq!(replayed(lines.iter().copied()).services, shard.holds());
+
+            for _ in 0..5 {
+                let repeated = lines[random.below(lines.len())];
+                lines.push(repeated);
+                shuffle(&mut lines, &mut random);
+
+                let replayed = replayed(lines.iter().copied());
+
+                assert_eq!(replayed.services, shard.holds(), "seed {seed}");
+                assert_eq!(replayed.records, lines.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_replaces_what_was_written_before_it() {
+        let mut shard = Shard::after(200, 7);
+        shard.lines.clear();
+        shard.snapshot();
+
+        assert_eq!(replayed(&shard.lines).services, shard.holds());
+    }
+
+    #[test]
+    fn each_shard_finds_its_own_among_the_records_of_all() {
+        let shard = Shard::after(200, 8);
+
+        let odd = replayed_if(&shard.lines, |hash| hash % 2 == 1);
+        let even = replayed_if(&shard.lines, |hash| hash % 2 == 0);
+
+        let is_odd = |service: &ReplayedService| service.data_info_id.ring_hash() % 2 == 1;
+        let (odds, evens): (Vec<_>, Vec<_>) = shard.holds().into_iter().partition(is_odd);
+        assert!(!odds.is_empty() && !evens.is_empty());
+        assert_eq!((odd.services, even.services), (odds, evens));
+        assert_eq!(odd.highest, even.highest);
+    }
+
+    #[test]
+    fn the_highest_version_is_that_of_a_ceiling_too() {
+        let ceiling = Record::Ceiling {
+            version: DatumVersion::new(900),
+        };
+
+        assert_eq!(replayed(&[line(&ceiling)]).highest, DatumVersion::new(900));
+        assert_eq!(replayed(&[]).highest, DatumVersion::NOTHING_KNOWN);
+    }
+
+    #[test]
+    fn a_change_of_hands_has_no_version_and_the_newer_hand_wins() {
+        let service = samples::service(1);
+        let version = DatumVersion::new(5);
+        let before = samples::publisher(&mut Random(1), 1, 60);
+        let mut after = samples::publisher(&mut Random(1), 1, 60);
+        after.order.version += 1;
+        let lines =
+            [&before, &after].map(|publisher| line(&Record::put(&service, publisher, version)));
+
+        for order in [[0, 1], [1, 0]] {
+            let replayed = replayed(order.map(|index| &lines[index]));
+
+            assert_eq!(*replayed.services[0].publishers[0], after);
+        }
+    }
+}

@@ -14,6 +14,8 @@
 
 mod header;
 mod scanner;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use header::{Expected, Header, HeaderError};

@@ -44,27 +44,29 @@ impl SegmentWriter {
     /// # Panics
     /// If the record is longer than `JOURNAL_RECORD_BYTES_MAX`, which no registration can be that a client was able to send.
     pub fn append(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
-        let start = out.len();
-        let at = self.len;
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        record.encode(&mut scratch);
+        let mut content = std::mem::take(&mut self.scratch);
+        content.clear();
+        record.encode(&mut content);
+        let bytes = content.len();
         assert!(
-            scratch.len() <= JOURNAL_RECORD_BYTES_MAX,
-            "a record of {} bytes",
-            scratch.len()
+            bytes <= JOURNAL_RECORD_BYTES_MAX,
+            "a record of {bytes} bytes"
         );
-        let mut rest = &scratch[..];
+        self.append_content(&content, out);
+        self.scratch = content;
+    }
+
+    pub(super) fn append_content(&mut self, content: &[u8], out: &mut Vec<u8>) {
+        let mut rest = content;
         while !rest.is_empty() {
-            self.len = at + (out.len() - start) as u64;
+            let start = out.len();
             let room = self.room(out);
-            let (content, behind) = rest.split_at(rest.len().min(room - FRAGMENT_HEAD_BYTES));
-            let kind = Kind::of(rest.len() == scratch.len(), behind.is_empty());
-            self.fragment(kind, content, out);
+            let (part, behind) = rest.split_at(rest.len().min(room - FRAGMENT_HEAD_BYTES));
+            let kind = Kind::of(rest.len() == content.len(), behind.is_empty());
+            self.fragment(kind, part, out);
+            self.len += (out.len() - start) as u64;
             rest = behind;
         }
-        self.len = at + (out.len() - start) as u64;
-        self.scratch = scratch;
     }
 
     /// Bytes left in the block for one fragment, in a new block if that of now has too few.

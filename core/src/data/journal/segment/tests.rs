@@ -1,0 +1,492 @@
+//! What a reader finds in segments that are whole, cut, mutated, or full of what a client forged.
+
+use std::ops::Range;
+
+use super::*;
+use crate::data::journal::record::samples::{self, Random};
+use crate::version::DatumVersion;
+
+const MUTATIONS: usize = 10_000;
+const MUTATIONS_PER_SEGMENT: usize = 250;
+
+fn header() -> Header {
+    Header {
+        cluster: 7,
+        shard: 1,
+        segment: 5,
+        salt: 0x0123_4567_89ab_cdef,
+        boot_id: [9; 16],
+    }
+}
+
+fn expected() -> Expected {
+    Expected {
+        cluster: Some(7),
+        shard: 1,
+        segment: 5,
+        salt: Some(header().salt),
+    }
+}
+
+/// A segment and what is in it.
+struct Written {
+    bytes: Vec<u8>,
+    /// Where each record lies, with its own bytes.
+    records: Vec<(Range<usize>, Vec<u8>)>,
+}
+
+impl Written {
+    fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Records of all kinds and sizes, some longer than a block.
+    fn random(random: &mut Random, blocks: usize) -> Self {
+        let mut written = Self::new();
+        let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
+        while written.bytes.len() < blocks * BLOCK_BYTES {
+            let number = random.below(1_000);
+            let service = samples::service(number);
+            let version = DatumVersion::new(random.next());
+            let units = match random.below(50) {
+                0 => 200_000,
+                1..=3 => 20_000,
+                _ => 1_000,
+            };
+            let publisher = samples::publisher(random, number, units);
+            let record = match random.below(10) {
+                0 => Record::removed(&service, &publisher.register_id, version),
+                1 => Record::empty(&service, version),
+                2 => Record::Ceiling { version },
+                _ => Record::put(&service, &publisher, version),
+            };
+            written.append(&mut writer, &record);
+        }
+        written
+    }
+
+    fn append(&mut self, writer: &mut SegmentWriter, record: &Record<'_>) {
+        let start = self.bytes.len();
+        writer.append(record, &mut self.bytes);
+        assert_eq!(writer.len(), self.bytes.len() as u64);
+        let room = BLOCK_BYTES - start % BLOCK_BYTES;
+        let first = match room {
+            BLOCK_BYTES => start + HEAD_BYTES,
+            room if room <= FRAGMENT_HEAD_BYTES => start + room + HEAD_BYTES,
+            _ => start,
+        };
+        let mut content = Vec::new();
+        record.encode(&mut content);
+        self.records.push((first..self.bytes.len(), content));
+    }
+
+    /// The records as they are found.
+    fn found(&self) -> Vec<(usize, Vec<u8>)> {
+        let found = |(place, content): &(Range<usize>, Vec<u8>)| (place.start, content.clone());
+        self.records.iter().map(found).collect()
+    }
+
+    /// The places of two records, in any order.
+    fn two_records(&self, random: &mut Random) -> [Range<usize>; 2] {
+        let count = self.records.len();
+        let one = random.below(count);
+        let other = (one + 1 + random.below(count - 1)) % count;
+        [one, other].map(|index| self.records[index].0.clone())
+    }
+}
+
+/// What a reader found.
+#[derive(Debug, PartialEq)]
+struct Found {
+    records: Vec<(usize, Vec<u8>)>,
+    damages: Vec<(Range<usize>, Why)>,
+    tail: Tail,
+}
+
+fn scan(bytes: &[u8]) -> Found {
+    scan_in_pieces(bytes, 3 * BLOCK_BYTES).expect("the manifest knows the salt")
+}
+
+fn scan_in_pieces(bytes: &[u8], piece: usize) -> Result<Found, HeaderError> {
+    scan_as(expected(), bytes, piece)
+}
+
+fn scan_as(expected: Expected, bytes: &[u8], piece: usize) -> Result<Found, HeaderError> {
+    let mut scanner = Scanner::new(expected);
+    let (mut records, mut damages) = (Vec::new(), Vec::new());
+    let at = |offset: u64| usize::try_from(offset).expect("in memory");
+    for piece in bytes.chunks(piece) {
+        scanner.scan(piece, |found| match found {
+            Scanned::Record { offset, record } => {
+                let mut content = Vec::new();
+                record.encode(&mut content);
+                records.push((at(offset), content));
+            }
+            Scanned::Damage { from, to, why } => damages.push((at(from)..at(to), why)),
+        })?;
+    }
+    Ok(Found {
+        records,
+        damages,
+        tail: scanner.finish(),
+    })
+}
+
+#[test]
+fn what_was_written_is_read_in_pieces_of_any_size() {
+    let written = Written::random(&mut Random(1), 20);
+
+    for blocks in [1, 2, 3, 100] {
+        let found = scan_in_pieces(&written.bytes, blocks * BLOCK_BYTES).unwrap();
+
+        assert_eq!(found.records, written.found());
+        assert_eq!(found.damages, []);
+        assert_eq!(found.tail, Tail::Whole);
+    }
+}
+
+#[test]
+fn golden_bytes() {
+    let mut bytes = Vec::new();
+    let mut writer = SegmentWriter::new(&header(), &mut bytes);
+    let version = DatumVersion::new(5);
+    writer.append(&Record::Ceiling { version }, &mut bytes);
+    writer.append_content(&[7; BLOCK_BYTES - 56 - 9 - 7 - 7], &mut bytes);
+    writer.append(&Record::Sealed, &mut bytes);
+
+    let head = b"RLCLSEG\x97\x01\0\x07\0\0\0\0\0\0\0\x01\0\x05\0\0\0\0\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01";
+    assert_eq!(&bytes[..36], head);
+    assert_eq!(&bytes[36..52], header().boot_id);
+    assert_eq!(&bytes[52..56], b"\x93\x86\x9d\xbb");
+    assert_eq!(&bytes[56..65], b"\x25\x8d\xec\x74\x02\0\x01\x03\x05");
+    assert_eq!(&bytes[BLOCK_BYTES - 8..BLOCK_BYTES], b"\x07\0\0\0\0\0\0\0");
+    let block = b"\x02\0\0\0\0\0\0\0\xd1\xcc\xc9\x9d\x66\x3d\xed\x74\x01\0\x01\x04";
+    assert_eq!(&bytes[BLOCK_BYTES..], block);
+}
+
+#[test]
+fn every_truncation_is_a_torn_tail_or_ends_with_a_whole_record() {
+    let written = Written::random(&mut Random(2), 3);
+    let near_a_block = |len: &usize| (len + 40) % BLOCK_BYTES < 80;
+    let lens = (0..written.bytes.len()).filter(|len| near_a_block(len) || len % 61 == 0);
+
+    for len in lens {
+        let found = scan(&written.bytes[..len]);
+
+        let whole = written.records.iter().filter(|(place, _)| place.end <= len);
+        let whole = whole.count();
+        assert_eq!(found.records, written.found()[..whole], "{len} bytes");
+        assert_eq!(found.damages, [], "{len} bytes");
+        let end = written.records[..whole]
+            .last()
+            .map_or(0, |(place, _)| place.end);
+        match found.tail {
+            Tail::Torn { offset } => assert!((end..=len).contains(&(offset as usize))),
+            // Zeros at the end of a block belong to the record in front of them.
+            tail => assert!(tail == Tail::Whole && len - end < FRAGMENT_HEAD_BYTES),
+        }
+    }
+}
+
+#[test]
+fn a_segment_is_sealed_if_nothing_comes_behind_the_seal() {
+    let mut written = Written::new();
+    let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
+    assert_eq!(scan(&[]).tail, Tail::Torn { offset: 0 });
+    assert_eq!(scan(&written.bytes).tail, Tail::Whole);
+
+    written.append(&mut writer, &Record::Sealed);
+    assert_eq!(scan(&written.bytes).tail, Tail::Sealed);
+
+    let version = DatumVersion::new(5);
+    written.append(&mut writer, &Record::Ceiling { version });
+    assert_eq!(scan(&written.bytes).tail, Tail::Whole);
+}
+
+#[test]
+fn a_damaged_head_costs_no_record() {
+    let written = Written::random(&mut Random(3), 4);
+    let heads = (0..written.bytes.len()).filter(|at| match at / BLOCK_BYTES {
+        0 => *at < 56,
+        _ => at % BLOCK_BYTES < HEAD_BYTES,
+    });
+
+    for at in heads {
+        let mut bytes = written.bytes.clone();
+        bytes[at] ^= 0x10;
+
+        let found = scan(&bytes);
+
+        assert_eq!(found.records, written.found(), "byte {at}");
+        let [(place, why)] = &found.damages[..] else {
+            panic!("byte {at}: {:?}", found.damages);
+        };
+        assert!(place.contains(&at));
+        assert_eq!(*why, if at < 56 { Why::Header } else { Why::Head });
+    }
+}
+
+#[test]
+fn without_a_sound_header_and_a_manifest_nothing_is_guessed() {
+    let mut written = Written::random(&mut Random(4), 2);
+    let unknown = Expected {
+        salt: None,
+        ..expected()
+    };
+    assert_eq!(
+        scan_as(unknown.clone(), &written.bytes, BLOCK_BYTES).map(|found| found.records),
+        Ok(written.found())
+    );
+
+    written.bytes[40] ^= 1;
+
+    assert_eq!(
+        scan_as(unknown.clone(), &written.bytes, BLOCK_BYTES),
+        Err(HeaderError::Damaged)
+    );
+    assert_eq!(
+        scan_as(unknown, &[0; BLOCK_BYTES], BLOCK_BYTES),
+        Err(HeaderError::NotASegment)
+    );
+}
+
+#[test]
+fn a_record_without_end_takes_no_memory_without_end() {
+    let mut written = Written::new();
+    let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
+    let longest = vec![4; crate::limits::JOURNAL_RECORD_BYTES_MAX];
+    writer.append_content(&longest, &mut written.bytes);
+    writer.append_content(&[&longest[..], &[4]].concat(), &mut written.bytes);
+    written.append(&mut writer, &Record::Sealed);
+
+    let found = scan(&written.bytes);
+
+    assert_eq!(found.records, written.found());
+    let whys: Vec<_> = found.damages.iter().map(|(_, why)| *why).collect();
+    let malformed = Why::Record(crate::data::journal::record::RecordError::Malformed);
+    assert_eq!(whys, [malformed, Why::Pieces]);
+}
+
+/// What was done to a segment.
+struct Mutated {
+    bytes: Vec<u8>,
+    /// Where bytes may be others than they were.
+    hits: Vec<Range<usize>>,
+    kind: usize,
+}
+
+impl Mutated {
+    const KINDS: usize = 12;
+
+    fn new(written: &Written, kind: usize, random: &mut Random) -> Self {
+        let mut bytes = written.bytes.clone();
+        let len = bytes.len();
+        let at = random.below(len);
+        let longest = [16, 600, 2 * BLOCK_BYTES][random.below(3)];
+        let span = at..(at + 1 + random.below(longest)).min(len);
+        let garbage: Vec<u8> = span.clone().map(|_| random.next() as u8).collect();
+        let block = random.below(len / BLOCK_BYTES) * BLOCK_BYTES;
+        let other_block = random.below(len / BLOCK_BYTES) * BLOCK_BYTES;
+        let [record, other_record] = written.two_records(random);
+        let mutated = |changed: Range<usize>, bytes: Vec<u8>| Self {
+            bytes,
+            hits: vec![changed],
+            kind,
+        };
+        match kind {
+            0 => {
+                bytes[at] ^= 1 << random.below(8);
+                mutated(at..at + 1, bytes)
+            }
+            1 => {
+                bytes[span.clone()].fill(0);
+                mutated(span, bytes)
+            }
+            2 => {
+                bytes[span.clone()].copy_from_slice(&garbage);
+                mutated(span, bytes)
+            }
+            3 => {
+                bytes.copy_within(block..block + BLOCK_BYTES, other_block);
+                mutated(other_block..other_block + BLOCK_BYTES, bytes)
+            }
+            4 => {
+                let end = (other_record.start + record.len()).min(len);
+                let copied = record.start..record.start + (end - other_record.start);
+                bytes.copy_within(copied, other_record.start);
+                mutated(other_record.start..end, bytes)
+            }
+            5 => {
+                let (one, other) = if record.start < other_record.start {
+                    (record, other_record)
+                } else {
+                    (other_record, record)
+                };
+                let both = one.start..other.end;
+                let swapped = [other.clone(), one.end..other.start, one];
+                let swapped = swapped.map(|place| &written.bytes[place]).concat();
+                bytes[both.clone()].copy_from_slice(&swapped);
+                mutated(both, bytes)
+            }
+            6 => {
+                bytes.truncate(at);
+                mutated(at..usize::MAX, bytes)
+            }
+            7 => {
+                bytes.splice(
+                    other_block..other_block,
+                    written.bytes[block..block + BLOCK_BYTES].to_vec(),
+                );
+                mutated(other_block..usize::MAX, bytes)
+            }
+            8 => {
+                bytes.splice(
+                    record.end..record.end,
+                    written.bytes[record.clone()].to_vec(),
+                );
+                mutated(record.end..usize::MAX, bytes)
+            }
+            9 => {
+                bytes.drain(span.clone());
+                mutated(span.start..usize::MAX, bytes)
+            }
+            10 => {
+                bytes.splice(at..at, garbage);
+                mutated(at..usize::MAX, bytes)
+            }
+            _ => {
+                let places = [at, random.below(len), random.below(len)];
+                places.iter().for_each(|&at| bytes[at] ^= 1);
+                Self {
+                    bytes,
+                    hits: places.map(|at| at..at + 1).to_vec(),
+                    kind,
+                }
+            }
+        }
+    }
+
+    /// Whether a record must survive: it ends before all damage, or no damage is in a block of it.
+    fn spares(&self, record: &Range<usize>) -> bool {
+        let blocks =
+            |bytes: &Range<usize>| bytes.start / BLOCK_BYTES..bytes.end.div_ceil(BLOCK_BYTES);
+        let is_apart = |hit: &Range<usize>| {
+            let (hit, record) = (blocks(hit), blocks(record));
+            hit.end <= record.start || record.end <= hit.start
+        };
+        self.hits.iter().all(|hit| record.end <= hit.start) || self.hits.iter().all(is_apart)
+    }
+
+    fn check(&self, written: &Written) {
+        let found = scan(&self.bytes);
+
+        let sound = written.found();
+        for record in &found.records {
+            assert!(sound.contains(record), "never written: {record:?}");
+        }
+        for (place, content) in &written.records {
+            let is_found = found.records.contains(&(place.start, content.clone()));
+            assert!(is_found || !self.spares(place), "lost: {place:?}");
+            let is_told = found
+                .damages
+                .iter()
+                .any(|(damage, _)| damage.contains(&place.start))
+                || matches!(found.tail, Tail::Torn { offset } if offset as usize <= place.start)
+                || self.bytes.len() <= place.start;
+            assert!(
+                is_found != is_told,
+                "found and damaged, or neither: {place:?}"
+            );
+        }
+        let mut last = 0;
+        for (damage, why) in &found.damages {
+            assert!(
+                last <= damage.start && damage.start < damage.end,
+                "{damage:?}, {why}"
+            );
+            last = damage.end;
+        }
+        let is_told = !found.damages.is_empty() || found.tail != Tail::Whole;
+        let is_cut = written.bytes.starts_with(&self.bytes);
+        assert!(is_told || is_cut, "nothing is told of the damage");
+    }
+}
+
+#[test]
+fn ten_thousand_mutations_lose_no_more_than_they_hit_and_invent_nothing() {
+    let mut random = Random(0x0006_10a7);
+    for _ in 0..MUTATIONS / MUTATIONS_PER_SEGMENT {
+        let blocks = 2 + random.below(3);
+        let written = Written::random(&mut random, blocks);
+        for number in 0..MUTATIONS_PER_SEGMENT {
+            let state = random.0;
+            let mutated = Mutated::new(&written, number % Mutated::KINDS, &mut random);
+            let checked = std::panic::catch_unwind(|| mutated.check(&written));
+            assert!(
+                checked.is_ok(),
+                "kind {} of state {state:#x}, bytes {:?}",
+                mutated.kind,
+                mutated.hits
+            );
+        }
+    }
+}
+
+/// What a client would love to have in the journal.
+fn forged(salt: u64) -> Vec<u8> {
+    let header = Header { salt, ..header() };
+    let mut bytes = Vec::new();
+    let mut writer = SegmentWriter::new(&header, &mut bytes);
+    let version = DatumVersion::new(u64::MAX);
+    while bytes.len() < 3 * BLOCK_BYTES {
+        writer.append(&Record::Ceiling { version }, &mut bytes);
+    }
+    bytes
+}
+
+#[test]
+fn forged_blocks_in_a_clients_data_are_never_taken_for_blocks() {
+    // Even with the salt, which nobody knows: where a block begins there is no data of clients.
+    let mut bytes = Vec::new();
+    let mut writer = SegmentWriter::new(&header(), &mut bytes);
+    writer.append_content(&forged(header().salt), &mut bytes);
+    writer.append(&Record::Sealed, &mut bytes);
+
+    for at in (0..bytes.len()).step_by(61).chain(0..100) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0xff;
+
+        let found = scan(&damaged);
+
+        assert!(
+            found.records.iter().all(|(_, content)| *content == [4]),
+            "byte {at}"
+        );
+    }
+}
+
+#[test]
+fn forged_blocks_that_a_cut_moves_to_where_blocks_begin_have_the_wrong_salt() {
+    let found_behind_a_cut = |salt, cut| {
+        let mut bytes = Vec::new();
+        let mut writer = SegmentWriter::new(&header(), &mut bytes);
+        let lure = [0; 100];
+        let data = [&lure, &forged(salt)[lure.len()..]].concat();
+        writer.append_content(&data, &mut bytes);
+        bytes.drain(100..100 + cut);
+        scan(&bytes).records.len()
+    };
+    // In front of what the client wants to be the second block stand the heads of that block and of its fragment of ours.
+    let to_the_block = FRAGMENT_HEAD_BYTES + HEAD_BYTES + FRAGMENT_HEAD_BYTES + 56;
+
+    assert!(
+        found_behind_a_cut(header().salt, to_the_block) > 1_000,
+        "the very place"
+    );
+    for cut in 0..2 * to_the_block {
+        assert_eq!(found_behind_a_cut(1, cut), 0, "{cut} bytes");
+    }
+}
