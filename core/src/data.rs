@@ -2,11 +2,15 @@
 //!
 //! What arrives in one turn is merged: each changed datum costs one notice per interested session, however many publishers
 //! moved. A removal leaves a tombstone, so that a late or repeated older registration cannot revive what is gone.
+//!
+//! Notices and answers tell only what the journal has written; while a write is under way, changes gather for the next.
 
 mod awaiting;
 pub mod datum;
+mod datums;
 pub mod journal;
 mod questions;
+mod returning;
 mod tombstones;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -18,11 +22,13 @@ use crate::machine::{Instant, Machine, Now};
 use crate::names::{DataInfoId, Member, RegisterId};
 use crate::publisher::Publisher;
 use crate::stats::Stats;
-use crate::tables::{Seed, Table};
+use crate::tables::Seed;
 use crate::version::{DatumVersion, VersionClock};
 
 use awaiting::Awaiting;
 use datum::Datum;
+use datums::DatumStore;
+use journal::{Journal, Lane, Operation};
 use tombstones::Tombstones;
 
 /// What can happen to an owner shard.
@@ -35,6 +41,17 @@ pub enum Event {
         /// What it says.
         message: ToData,
     },
+    /// The disk has ended what it was asked to do last in this lane.
+    Disk {
+        /// Which lane.
+        lane: Lane,
+        /// Why it was not done, in words.
+        result: Result<(), String>,
+        /// The buffer that was written.
+        buffer: Vec<u8>,
+    },
+    /// The node ends in order: nothing follows.
+    Seal,
 }
 
 /// What an owner shard may do.
@@ -47,105 +64,83 @@ pub enum Effect {
         /// What.
         message: ToSession,
     },
+    /// Have the disk do something; its end is an event.
+    Disk {
+        /// In which lane; the last operation there has ended.
+        lane: Lane,
+        /// What.
+        operation: Operation,
+    },
+    /// Tell the operator.
+    Report(Report),
+}
+
+/// What an operator would act on, or be glad to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Pushes no longer wait for the disk; says why.
+    JournalDegraded(String),
+    /// All is on the disk again.
+    JournalRecovered,
+    /// Most publishers from before the restart have not come back: they are awaited for longer.
+    ReturnExtended {
+        /// How many are missing.
+        missing: usize,
+        /// Of how many.
+        awaited: usize,
+    },
+    /// Nobody from before the restart is awaited any more.
+    ReturnOver {
+        /// How many did not come back in time.
+        removed: usize,
+        /// Of how many.
+        awaited: usize,
+    },
 }
 
 /// The datums of one shard.
 #[derive(Debug)]
 pub struct Data {
-    datums: Table<DataInfoId, Datum>,
+    datums: DatumStore,
     versions: VersionClock,
     /// Changed since the last notice, each once, in the order of their first change.
     changed: VecDeque<DataInfoId>,
+    /// What may be said once the write that is under way is done.
+    held: Vec<Effect>,
+    /// Who asked for a datum whose last change is not written.
+    asking: Vec<(Member, DataInfoId, DatumVersion)>,
     tombstones: Tombstones,
     /// Empty datums by when they may be forgotten, each once.
     empty: BTreeSet<(Instant, DataInfoId)>,
     stored_publishers: usize,
     awaiting: Option<Awaiting>,
-    /// How often the number of publishers of a service has changed.
-    population_changes: u64,
+    removed_awaiting: usize,
+    journal: Journal,
     stats: Stats,
-}
-
-/// What must be known of a shard after a restart. Versions are reserved ahead, so it holds for a while.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// No later version may be at or below it.
-    pub highest: DatumVersion,
-    /// How many publishers each service had, by its place on the ring.
-    pub services: Vec<(u64, u32)>,
-}
-
-impl Default for Summary {
-    /// A shard that never was.
-    fn default() -> Self {
-        Self {
-            highest: DatumVersion::NOTHING_KNOWN,
-            services: Vec::new(),
-        }
-    }
 }
 
 impl Data {
     /// An empty shard that gives no version at or below `floor`.
-    pub fn new(seed: Seed, floor: DatumVersion) -> Self {
+    pub fn new(seed: Seed, floor: DatumVersion, journal: Journal) -> Self {
         Self {
-            datums: seed.table(),
+            datums: DatumStore::new(seed),
             versions: VersionClock::new(floor, 0),
             changed: VecDeque::new(),
+            held: Vec::new(),
+            asking: Vec::new(),
             tombstones: Tombstones::new(seed),
             empty: BTreeSet::new(),
             stored_publishers: 0,
             awaiting: None,
-            population_changes: 0,
+            removed_awaiting: 0,
+            journal,
             stats: Stats::default(),
         }
     }
 
-    /// After a restart: shows nobody a list that is shorter than it was, until then.
-    pub fn expect(
-        &mut self,
-        until: Instant,
-        services: impl IntoIterator<Item = (u64, u32)>,
-        seed: Seed,
-    ) {
-        let mut expected = seed.table();
-        expected.extend(services);
-        self.awaiting = (!expected.is_empty()).then(|| Awaiting::new(until, expected));
-    }
-
-    /// What must be known after the next restart. A service that still awaits its publishers is remembered as it was.
-    pub fn remember(&self, now: Now) -> Summary {
-        let awaited = self.awaiting.iter().flat_map(Awaiting::expected);
-        let present = self.data_info_ids_with_publishers();
-        Summary {
-            highest: self.versions.ceiling(now),
-            services: present.chain(awaited).collect(),
-        }
-    }
-
-    /// The highest version given so far.
-    pub fn highest(&self) -> DatumVersion {
-        self.versions.highest()
-    }
-
-    /// How often the number of publishers of a service has changed: what `remember` tells of services is as old as this.
-    pub fn population_changes(&self) -> u64 {
-        self.population_changes
-    }
-
-    fn data_info_ids_with_publishers(&self) -> impl Iterator<Item = (u64, u32)> {
-        let count = |datum: &Datum| u32::try_from(datum.publishers().len()).unwrap_or(u32::MAX);
-        let datums = self
-            .datums
-            .iter()
-            .filter(|(_, datum)| !datum.publishers().is_empty());
-        let present = datums.map(move |(id, datum)| (id.ring_hash(), count(datum)));
-        present.filter(|(hash, _)| {
-            !self
-                .awaiting
-                .as_ref()
-                .is_some_and(|awaiting| awaiting.expects(*hash))
-        })
+    /// How its journal does.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// One datum.
@@ -162,19 +157,38 @@ impl Data {
             self.stats.registrations_stale += 1;
             return;
         }
-        let datum = self.datums.entry(data_info_id.clone()).or_default();
-        let before = datum.publishers().len();
-        let put = datum.put(publisher);
-        let joined = datum.publishers().len() - before;
-        self.stored_publishers += joined;
-        self.population_changes += joined as u64;
-        if before == 0 {
+        let datum = self.datums.get_or_insert(&data_info_id);
+        let was_empty = datum.publishers().is_empty();
+        let put = datum.put(Arc::clone(&publisher));
+        if was_empty {
             self.keep(&data_info_id);
         }
-        match put {
-            datum::Put::Shown => self.mark_changed(now, data_info_id),
-            datum::Put::HolderMoved => {}
-            datum::Put::Outdated => self.stats.registrations_stale += 1,
+        self.on_placed(now, data_info_id, &publisher, put);
+    }
+
+    fn on_placed(
+        &mut self,
+        now: Now,
+        data_info_id: DataInfoId,
+        publisher: &Publisher,
+        put: datum::Put,
+    ) {
+        let replaced = match put {
+            datum::Put::Outdated => {
+                self.stats.registrations_stale += 1;
+                return;
+            }
+            datum::Put::HolderMoved(held) => Some(held),
+            datum::Put::Shown(replaced) => {
+                self.stored_publishers += usize::from(replaced.is_none());
+                let version = self.mark_changed(now, &data_info_id);
+                self.journal
+                    .put(&data_info_id, publisher, replaced.as_deref(), version);
+                replaced
+            }
+        };
+        if replaced.is_some_and(|replaced| replaced.awaits_client()) {
+            self.on_returned(now, &data_info_id);
         }
     }
 
@@ -225,24 +239,24 @@ impl Data {
 
     /// A registration that lost to the one now closed stands again, whatever their order.
     fn replace(&mut self, now: Now, data_info_id: DataInfoId, successor: Arc<Publisher>) {
-        if let Some(datum) = self.datums.get_mut(&data_info_id)
-            && datum.replace(successor) == datum::Put::Shown
-        {
-            self.mark_changed(now, data_info_id);
+        if let Some(datum) = self.datums.get_mut(&data_info_id) {
+            let put = datum.replace(Arc::clone(&successor));
+            self.on_placed(now, data_info_id, &successor, put);
         }
     }
 
     fn take_out(&mut self, now: Now, data_info_id: DataInfoId, register_id: &RegisterId) {
-        let Some(datum) = self.datums.get_mut(&data_info_id) else {
+        let datum = self.datums.get_mut(&data_info_id);
+        let Some(removed) = datum.and_then(|datum| datum.remove(register_id)) else {
             return;
         };
-        if !datum.remove(register_id) {
-            return;
-        }
         self.stored_publishers -= 1;
-        self.population_changes += 1;
+        let version = self.mark_changed(now, &data_info_id);
+        self.journal.removed(&data_info_id, &removed, version);
         self.forget_later(now.monotonic, &data_info_id);
-        self.mark_changed(now, data_info_id);
+        if removed.awaits_client() {
+            self.on_returned(now, &data_info_id);
+        }
     }
 
     /// If the datum is empty: its version is remembered for a while from here on.
@@ -265,16 +279,27 @@ impl Data {
         }
     }
 
-    fn mark_changed(&mut self, now: Now, data_info_id: DataInfoId) {
-        let version = self.versions.next(now);
-        self.stats.datum_versions += 1;
-        let datum = self
-            .datums
-            .get_mut(&data_info_id)
-            .expect("the caller has just changed it");
-        if datum.advance(version) {
-            self.changed.push_back(data_info_id);
+    /// Gives the datum its next version, and has it told.
+    fn mark_changed(&mut self, now: Now, data_info_id: &DataInfoId) -> DatumVersion {
+        let renew_at = self.journal.renew_at();
+        let version = self.versions.next(now, renew_at);
+        if self.versions.is_at(now, renew_at) {
+            self.journal.reserve(self.versions.reserve(now));
         }
+        self.stats.datum_versions += 1;
+        let datum = self.datums.get_mut(data_info_id);
+        let datum = datum.expect("the caller has just changed it");
+        if datum.advance(version) {
+            self.changed.push_back(data_info_id.clone());
+        }
+        version
+    }
+
+    /// The same list under a new version.
+    fn renew(&mut self, now: Now, data_info_id: &DataInfoId) {
+        let version = self.mark_changed(now, data_info_id);
+        self.journal.renewed(data_info_id, version);
+        self.forget_later(now.monotonic, data_info_id);
     }
 
     fn on_interest(
@@ -289,26 +314,43 @@ impl Data {
             // The session saw a former life of this shard: what is given from here on must be above it.
             self.versions.raise(have);
         }
-        let datum = self.datums.entry(data_info_id.clone()).or_default();
+        let datum = self.datums.get_or_insert(&data_info_id);
         if let Some(awaiting) = &mut self.awaiting
-            && awaiting.holds(&data_info_id, datum.publishers().len())
+            && awaiting.holds(datum)
         {
-            awaiting.hold(session, data_info_id, have);
+            awaiting.hold_answer(session, data_info_id, have);
             return;
         }
-        datum.add_interest(session);
         if have > datum.version() && !datum.was_never_published() {
             // Somebody was shown a higher version: the same list again, above it.
-            self.mark_changed(now, data_info_id.clone());
+            self.renew(now, &data_info_id);
         }
-        let datum = self.datums.entry(data_info_id.clone()).or_default();
-        out.push(Effect::ToSession {
-            session,
-            message: datum.answer_interest(data_info_id, have),
-        });
+        let datum = self.datums.get(&data_info_id);
+        if datum.is_some_and(|datum| self.journal.has(datum.version())) {
+            out.extend(self.answer_interest(session, data_info_id, have));
+        } else {
+            self.asking.push((session, data_info_id, have));
+        }
+    }
+
+    fn answer_interest(
+        &mut self,
+        session: Member,
+        data_info_id: DataInfoId,
+        have: DatumVersion,
+    ) -> Option<Effect> {
+        let datum = self.datums.get_mut(&data_info_id)?;
+        datum.add_interest(session);
+        let message = datum.answer_interest(data_info_id, have);
+        Some(Effect::ToSession { session, message })
     }
 
     fn on_no_interest(&mut self, now: Instant, session: Member, data_info_id: &DataInfoId) {
+        self.asking
+            .retain(|(asks, of, _)| (*asks, of) != (session, data_info_id));
+        if let Some(awaiting) = &mut self.awaiting {
+            awaiting.no_answer(session, data_info_id);
+        }
         let Some(datum) = self.datums.get_mut(data_info_id) else {
             return;
         };
@@ -323,47 +365,37 @@ impl Data {
         }
     }
 
-    /// Lists that are whole again, or were held long enough, are shown to those who asked for them.
-    fn show_held(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let Some(awaiting) = &mut self.awaiting else {
-            return;
-        };
-        let mut shown = Vec::new();
-        if awaiting.until() <= now.monotonic {
-            // Who did not come back is not waited for at the next start.
-            self.population_changes += 1;
-            shown.extend(
-                self.awaiting
-                    .take()
-                    .into_iter()
-                    .flat_map(Awaiting::into_asking),
-            );
-        } else {
-            for data_info_id in &self.changed {
-                let publishers = self
-                    .datums
-                    .get(data_info_id)
-                    .map_or(0, |datum| datum.publishers().len());
-                if !awaiting.holds(data_info_id, publishers) {
-                    let asking = awaiting.release(data_info_id);
-                    shown.extend(
-                        asking.map(|(session, have)| (data_info_id.clone(), session, have)),
-                    );
-                }
+    /// Says what changed, as soon as that is written; what changes meanwhile is said later.
+    fn tell(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.journal.takes() {
+            out.append(&mut self.held);
+            let mut held = std::mem::take(&mut self.held);
+            for (session, data_info_id, have) in std::mem::take(&mut self.asking) {
+                held.extend(self.answer_interest(session, data_info_id, have));
             }
+            self.notify(&mut held);
+            self.held = held;
         }
-        for (data_info_id, session, have) in shown {
-            self.on_interest(now, session, data_info_id, have, out);
+        self.journal.work(now, &self.datums, &self.versions, out);
+        self.release(out);
+    }
+
+    /// Says what waited for a write that is done, or is not waited for any more.
+    fn release(&mut self, out: &mut Vec<Effect>) {
+        if self.journal.takes() {
+            out.append(&mut self.held);
         }
+        out.extend(self.journal.take_reports().map(Effect::Report));
     }
 
     fn notify(&mut self, out: &mut Vec<Effect>) {
         while let Some(data_info_id) = self.changed.pop_front() {
-            let datum = self
-                .datums
-                .get_mut(&data_info_id)
-                .expect("a changed datum stays until it was told");
-            datum.notify(&data_info_id, out);
+            let datum = self.datums.get_mut(&data_info_id);
+            let datum = datum.expect("a changed datum stays until it was told");
+            match &mut self.awaiting {
+                Some(awaiting) if awaiting.holds(datum) => awaiting.hold_change(data_info_id),
+                _ => datum.notify(&data_info_id, out),
+            }
         }
     }
 
@@ -388,7 +420,18 @@ impl Machine for Data {
     type Effect = Effect;
 
     fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
-        let Event::FromSession { session, message } = event;
+        let (session, message) = match event {
+            Event::FromSession { session, message } => (session, message),
+            Event::Disk {
+                lane,
+                result,
+                buffer,
+            } => {
+                self.journal.on_done(now, lane, result, buffer, out);
+                return self.release(out);
+            }
+            Event::Seal => return self.journal.seal(),
+        };
         let mut done = |token: Token| {
             out.push(Effect::ToSession {
                 session,
@@ -423,20 +466,22 @@ impl Machine for Data {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        if !self.changed.is_empty() {
+        let is_untold = !self.changed.is_empty() || !self.asking.is_empty();
+        if is_untold && self.journal.takes() {
             return Some(Instant::default());
         }
         let empty = self.empty.first().map(|&(until, _)| until);
-        let held = self.awaiting.as_ref().map(Awaiting::until);
-        [empty, held, self.tombstones.next_timeout()]
+        let awaiting = self.awaiting.as_ref().map(Awaiting::next_timeout);
+        let journal = self.journal.next_timeout();
+        [empty, awaiting, journal, self.tombstones.next_timeout()]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.show_held(now, out);
-        self.notify(out);
+        self.settle_returning(now, out);
+        self.tell(now, out);
         self.forget_empty(now.monotonic);
         self.tombstones.expire(now.monotonic);
     }

@@ -124,10 +124,39 @@ pub const GRACE: Duration = Duration::from_secs(15);
 /// Longest record of a journal. A frame, its text repeated through references, and a head for each string are less than three frames.
 pub const JOURNAL_RECORD_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
-/// Versions of so much time are reserved ahead in what a node remembers, so that a change alone need not be written.
+/// Versions of so much time are reserved ahead, so that a change never waits for the medium to know of it.
 pub const VERSIONS_RESERVED: Duration = Duration::from_secs(60);
-/// How long after a restart a list may be held because it is shorter than before: clients need up to 10 s to come back.
-pub const RETURN_MAX: Duration = Duration::from_secs(12);
+/// How long publishers known from before a restart await their client: clients need up to 10 s to come back.
+pub const RETURN_GRACE: Duration = Duration::from_secs(30);
+/// How long the grace may become if most of the publishers stay away.
+pub const RETURN_GRACE_MAX: Duration = Duration::from_secs(600);
+/// From so many awaited publishers on it is looked at how many of them are back.
+pub const RETURNING_FEW: usize = 20;
+/// How long after a loss of power a list may be held because what was changed last may be lost.
+pub const HELD_AFTER_POWER_LOSS: Duration = Duration::from_secs(10);
+/// Services whose awaited publishers are removed, or whose lists are released, in one turn.
+pub const SERVICES_SETTLED_PER_TURN: usize = 256;
+
+/// How long pushes wait for a write of the journal.
+pub const JOURNAL_WRITE_MAX: Duration = Duration::from_millis(20);
+/// How long a disk must have been fast enough before pushes wait for it again.
+pub const JOURNAL_CALM: Duration = Duration::from_secs(1);
+/// Records that wait for a slow disk; beyond it they are dropped, and a snapshot makes up for them.
+pub const JOURNAL_PENDING_BYTES_MAX: usize = 32 << 20;
+/// A buffer of records that grew beyond this is given back to the allocator.
+pub const JOURNAL_BUFFER_KEPT_MAX: usize = 1 << 20;
+/// How long after a failure of the disk a snapshot is tried; doubles up to the maximum.
+pub const JOURNAL_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest pause between two tries.
+pub const JOURNAL_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Bytes of a snapshot that are encoded and written in one turn.
+pub const JOURNAL_SLICE_BYTES: usize = 128 << 10;
+/// What the logs of all shards of a node may have beyond twice their live size. With the snapshot that replaces one, and what is
+/// written meanwhile, the disk holds at most three times the live size and 64 MiB.
+pub const JOURNAL_SLACK_BYTES: u64 = 40 << 20;
+/// Segments of one shard; each start adds one.
+pub const JOURNAL_SEGMENTS_MAX: usize = 64;
+
 /// Data-plane cores of one node.
 pub const CORES_MAX: usize = 256;
 /// Registrations of one connection, of all kinds.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,11 @@ pub struct Publisher {
 }
 
 impl Publisher {
+    /// Whether it is known from before a restart, and its client has not come back.
+    pub fn awaits_client(&self) -> bool {
+        self.holder == Holder::NOBODY
+    }
+
     /// Whether a subscriber could tell the two apart.
     pub fn shows_the_same_as(&self, other: &Self) -> bool {
         self.zone == other.zone && self.boxes == other.boxes
@@ -152,6 +158,26 @@ impl Publishers {
     /// The publishers of one zone.
     pub fn zone(&self, zone: &str) -> Option<(&Name, &BTreeMap<RegisterId, Arc<Publisher>>)> {
         self.zones.get_key_value(zone)
+    }
+
+    /// All of them that follow this zone and id.
+    pub fn behind(
+        &self,
+        after: Option<&(Name, RegisterId)>,
+    ) -> impl Iterator<Item = &Arc<Publisher>> {
+        let first = match after {
+            Some((zone, _)) => Bound::Included(&**zone),
+            None => Bound::Unbounded,
+        };
+        let zones = self.zones.range::<str, _>((first, Bound::Unbounded));
+        zones.flat_map(move |(zone, publishers)| {
+            let first = match after {
+                Some((of, register_id)) if of == zone => Bound::Excluded(register_id),
+                _ => Bound::Unbounded,
+            };
+            let rest = publishers.range::<RegisterId, _>((first, Bound::Unbounded));
+            rest.map(|(_, publisher)| publisher)
+        })
     }
 
     /// All of them.

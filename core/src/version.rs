@@ -27,14 +27,12 @@ impl DatumVersion {
     /// "Nothing was ever known of this": every client that holds a list ignores it, so a fresh server wipes nobody's.
     pub const NOTHING_KNOWN: Self = Self(1);
 
+    /// Above all that anybody gives.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The version with this number.
     pub const fn new(number: u64) -> Self {
         Self(number)
-    }
-
-    /// The version half way to a later one.
-    pub fn half_way_to(self, later: Self) -> Self {
-        Self(self.0 + later.0.saturating_sub(self.0) / 2)
     }
 
     /// The number on the wire. Below 2^63 until the year 10,000.
@@ -46,6 +44,19 @@ impl DatumVersion {
     pub fn number(self) -> u64 {
         self.0
     }
+}
+
+/// Versions that may be given once it is known for good that they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// The highest of them.
+    pub ceiling: DatumVersion,
+    /// Half of them are given then: time to reserve further ones.
+    pub renew_at: DatumVersion,
+}
+
+fn by_clock(wall_ms: u64) -> u64 {
+    wall_ms.saturating_sub(EPOCH_MS) << SEQUENCE_BITS
 }
 
 /// Gives the versions of one shard.
@@ -64,21 +75,35 @@ impl VersionClock {
         }
     }
 
-    /// The next version: above all given before, near the wall clock when that has not jumped back.
-    pub fn next(&mut self, now: Now) -> DatumVersion {
-        let by_clock = now.wall_ms.saturating_sub(EPOCH_MS) << SEQUENCE_BITS;
+    /// The next version: above all given before, and near the wall clock unless that has jumped back or is not below `clock_max`.
+    pub fn next(&mut self, now: Now, clock_max: DatumVersion) -> DatumVersion {
+        let by_clock = by_clock(now.wall_ms);
         let by_order = (self.highest | OWNERSHIP_MASK) + 1;
-        self.highest = by_clock.max(by_order) | self.ownership;
+        let next = match by_clock < clock_max.0 {
+            true => by_clock.max(by_order),
+            false => by_order,
+        };
+        self.highest = next | self.ownership;
         DatumVersion(self.highest)
     }
 
-    /// Reserves versions ahead: none at or below this one counts as new after a restart.
+    /// Reserves versions ahead: none at or below the ceiling counts as new after a restart.
     ///
     /// By the clock if versions follow it. If they are ahead of it, as after a quick restart, by number.
-    pub fn ceiling(&self, now: Now) -> DatumVersion {
+    pub fn reserve(&self, now: Now) -> Reservation {
         let reserved = u64::try_from(limits::VERSIONS_RESERVED.as_millis()).unwrap_or(0);
-        let by_clock = (now.wall_ms + reserved).saturating_sub(EPOCH_MS) << SEQUENCE_BITS;
-        DatumVersion(by_clock.max(self.highest.saturating_add(1 << VERSIONS_RESERVED_BITS)))
+        let ahead = by_clock(now.wall_ms.saturating_add(reserved));
+        let ceiling = ahead.max(self.highest.saturating_add(1 << VERSIONS_RESERVED_BITS));
+        let present = self.highest.max(by_clock(now.wall_ms));
+        Reservation {
+            ceiling: DatumVersion(ceiling),
+            renew_at: DatumVersion(present + ceiling.saturating_sub(present) / 2),
+        }
+    }
+
+    /// Whether further versions should be reserved.
+    pub fn is_at(&self, now: Now, renew_at: DatumVersion) -> bool {
+        self.highest >= renew_at.0 || by_clock(now.wall_ms) >= renew_at.0
     }
 
     /// The highest version given or heard of.
@@ -108,7 +133,7 @@ mod tests {
     fn versions_have_the_form_clients_already_hold() {
         let mut clock = VersionClock::new(DatumVersion::NOTHING_KNOWN, 0);
 
-        let version = clock.next(at(EPOCH_MS + 7));
+        let version = clock.next(at(EPOCH_MS + 7), DatumVersion::MAX);
 
         assert_eq!(version.wire(), 7 << 15);
     }
@@ -117,9 +142,9 @@ mod tests {
     fn versions_grow_when_the_clock_stands_or_jumps_back() {
         let mut clock = VersionClock::new(DatumVersion::NOTHING_KNOWN, 5);
 
-        let first = clock.next(at(EPOCH_MS + 1000));
-        let same_ms = clock.next(at(EPOCH_MS + 1000));
-        let jumped_back = clock.next(at(EPOCH_MS));
+        let first = clock.next(at(EPOCH_MS + 1000), DatumVersion::MAX);
+        let same_ms = clock.next(at(EPOCH_MS + 1000), DatumVersion::MAX);
+        let jumped_back = clock.next(at(EPOCH_MS), DatumVersion::MAX);
 
         assert!(first < same_ms && same_ms < jumped_back);
     }
@@ -129,22 +154,29 @@ mod tests {
         let mut one = VersionClock::new(DatumVersion::NOTHING_KNOWN, 1);
         let mut two = VersionClock::new(DatumVersion::NOTHING_KNOWN, 2);
 
-        let ones: Vec<_> = (0..100).map(|_| one.next(at(EPOCH_MS + 5))).collect();
+        let ones: Vec<_> = (0..100)
+            .map(|_| one.next(at(EPOCH_MS + 5), DatumVersion::MAX))
+            .collect();
 
-        assert!((0..100).all(|_| !ones.contains(&two.next(at(EPOCH_MS + 5)))));
+        assert!((0..100).all(|_| !ones.contains(&two.next(at(EPOCH_MS + 5), DatumVersion::MAX))));
     }
 
     #[test]
     fn reserved_versions_last_whether_the_clock_is_ahead_or_behind() {
         let mut on_time = VersionClock::new(DatumVersion::NOTHING_KNOWN, 0);
-        on_time.next(at(EPOCH_MS + 1_000_000));
-        let mut ahead = VersionClock::new(on_time.ceiling(at(EPOCH_MS + 1_000_000)), 0);
+        on_time.next(at(EPOCH_MS + 1_000_000), DatumVersion::MAX);
+        let mut ahead = VersionClock::new(on_time.reserve(at(EPOCH_MS + 1_000_000)).ceiling, 0);
 
         for clock in [&mut on_time, &mut ahead] {
-            let ceiling = clock.ceiling(at(EPOCH_MS + 1_000_000));
-            let half = clock.highest().half_way_to(ceiling);
+            let Reservation { ceiling, renew_at } = clock.reserve(at(EPOCH_MS + 1_000_000));
             for _ in 0..1_000_000 {
-                assert!(clock.next(at(EPOCH_MS + 1_000_001)) < half);
+                assert!(clock.next(at(EPOCH_MS + 1_000_001), renew_at) < renew_at);
+            }
+            // After a long rest the clock is far ahead of what is reserved.
+            let rested = at(EPOCH_MS + 3_600_000);
+            assert!(clock.is_at(rested, renew_at));
+            for _ in 0..1_000_000 {
+                assert!(clock.next(rested, renew_at) < ceiling);
             }
         }
     }
@@ -155,6 +187,6 @@ mod tests {
 
         clock.raise(DatumVersion::new(1 << 60));
 
-        assert!(clock.next(at(EPOCH_MS)) > DatumVersion::new(1 << 60));
+        assert!(clock.next(at(EPOCH_MS), DatumVersion::MAX) > DatumVersion::new(1 << 60));
     }
 }

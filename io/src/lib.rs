@@ -2,7 +2,8 @@
 //!
 //! A process starts with [`probe`] and [`executor`]: one pinned executor per core and one control executor. Each core runs one loop
 //! (`examples/echo.rs` shows it whole): [`net`] gives it the frames of its connections, [`mesh`] the messages of other cores, and when
-//! neither has anything it sleeps on its [`executor::Bell`]. [`listener`], [`signal`] and [`clock`] are what else a process needs from its host.
+//! neither has anything it sleeps on its [`executor::Bell`]. [`file`] writes what a restart needs. [`listener`],
+//! [`signal`], [`clock`] and [`host`] are what else a process needs from its host.
 //!
 //! What holds here:
 //! 1. A connection stays on the core that accepted it, and its id never comes back.
@@ -12,6 +13,8 @@
 
 pub mod clock;
 pub mod executor;
+pub mod file;
+pub mod host;
 pub mod http;
 pub mod listener;
 pub mod mesh;

@@ -26,9 +26,9 @@ fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes over a descriptor that a completion of an accept delivered.
-pub(crate) fn own_accepted(fd: RawFd) -> OwnedFd {
-    // SAFETY: each descriptor of an accept is delivered by exactly one completion, so it has no other owner.
+/// Takes over a descriptor that a completion of an accept or an open delivered.
+pub(crate) fn own_completed(fd: RawFd) -> OwnedFd {
+    // SAFETY: each such descriptor is delivered by exactly one completion, so it has no other owner.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

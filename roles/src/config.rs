@@ -22,7 +22,7 @@ mod settings;
 
 pub use admin::AdminConfig;
 pub use advertise::Advertise;
-pub use data::DataConfig;
+pub use data::{DataConfig, Journal};
 pub use error::{ConfigError, ConfigErrors, Place, environment_variable};
 pub use log::{LogConfig, LogFilter, LogFormat};
 pub use masked::MaskedString;

@@ -1,86 +1,183 @@
-//! Services that had publishers before the restart, and wait for them to come back before anybody is shown a list.
+//! Publishers known from before a restart: they are served at once and await their client, for a grace.
 //!
-//! Clients need up to ten seconds to find a restarted server again. Whoever asks meanwhile would be shown the few that were
-//! faster, and take that for news: so a list is held until it is as long as it was, bounded in time.
+//! Clients need up to ten seconds to find a restarted server again. Who has not come back when the grace ends is gone, unless most are
+//! missing: then it is rather the network that is not back, and the grace is extended.
+//!
+//! If the machine itself went down, what was changed last may never have reached the disk. The lists that then may be older than what
+//! subscribers hold are held back until everybody in them is back, for a shorter time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use crate::limits;
 use crate::machine::Instant;
 use crate::names::{DataInfoId, Member};
-use crate::tables::Table;
 use crate::version::DatumVersion;
 
-/// What a service is known by over a restart: its place on the ring.
-type Place = u64;
+use super::datum::Datum;
 
-/// Lists that are held, and who asked for them.
+/// Who awaits whom, and until when.
 #[derive(Debug)]
 pub(super) struct Awaiting {
+    /// The services that had publishers; taken from the end when the grace is over.
+    services: Vec<DataInfoId>,
+    replayed: usize,
+    left: usize,
+    grace: Duration,
     until: Instant,
-    /// How many publishers each service had.
-    expected: Table<Place, u32>,
+    extended_until_max: Instant,
+    is_over: bool,
+    held: Option<Held>,
+}
+
+/// Lists that are shown to nobody yet.
+#[derive(Debug)]
+struct Held {
+    until: Instant,
+    changed: BTreeSet<DataInfoId>,
     asking: BTreeMap<DataInfoId, BTreeMap<Member, DatumVersion>>,
 }
 
+/// A list that was held and is shown: to whoever asked for it.
+#[derive(Debug)]
+pub(super) struct Released {
+    pub(super) data_info_id: DataInfoId,
+    pub(super) asking: BTreeMap<Member, DatumVersion>,
+}
+
+/// What the end of a grace means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It goes on: too many are missing.
+    Extended,
+    /// The publishers of this service that are still awaited are gone.
+    Expired(DataInfoId),
+    /// All is said.
+    Over,
+}
+
 impl Awaiting {
-    pub(super) fn new(until: Instant, expected: Table<Place, u32>) -> Self {
-        Self {
-            until,
-            expected,
+    /// So many publishers of these services await their clients from `now` on.
+    pub(super) fn new(
+        now: Instant,
+        grace: Duration,
+        services: Vec<DataInfoId>,
+        publishers: usize,
+        is_complete: bool,
+    ) -> Self {
+        let held = (!is_complete).then(|| Held {
+            until: now + limits::HELD_AFTER_POWER_LOSS,
+            changed: BTreeSet::new(),
             asking: BTreeMap::new(),
+        });
+        Self {
+            services,
+            replayed: publishers,
+            left: publishers,
+            grace,
+            until: now + grace,
+            extended_until_max: now + grace.max(limits::RETURN_GRACE_MAX),
+            is_over: false,
+            held,
         }
     }
 
-    pub(super) fn until(&self) -> Instant {
-        self.until
+    /// How many publishers still await their client.
+    pub(super) fn left(&self) -> usize {
+        self.left
     }
 
-    /// The services that still wait, in no order.
-    pub(super) fn expected(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.expected
-            .iter()
-            .map(|(&place, &publishers)| (place, publishers))
+    /// How many there were at first.
+    pub(super) fn replayed(&self) -> usize {
+        self.replayed
     }
 
-    /// Whether the service at this place still waits.
-    pub(super) fn expects(&self, place: u64) -> bool {
-        self.expected.contains_key(&place)
+    /// One of them need not be waited for any more.
+    pub(super) fn settle_one(&mut self) {
+        self.left -= 1;
     }
 
-    /// Whether a list of so many publishers is shorter than before the restart.
-    pub(super) fn holds(&self, data_info_id: &DataInfoId, publishers: usize) -> bool {
-        let expected = self.expected.get(&data_info_id.ring_hash());
-        expected.is_some_and(|&expected| publishers < expected as usize)
+    /// When something ends.
+    pub(super) fn next_timeout(&self) -> Instant {
+        let held = self.held.as_ref().map(|held| held.until);
+        held.map_or(self.until, |held| held.min(self.until))
     }
 
-    /// Remembers who wants to see it.
-    pub(super) fn hold(&mut self, session: Member, data_info_id: DataInfoId, have: DatumVersion) {
-        self.asking
-            .entry(data_info_id)
-            .or_default()
-            .insert(session, have);
+    /// Whether this list is shown to nobody yet.
+    pub(super) fn holds(&self, datum: &Datum) -> bool {
+        self.held.is_some() && (datum.awaiting > 0 || datum.was_never_published())
     }
 
-    /// The list is whole again: who asked for it.
-    pub(super) fn release(
+    /// A list that is held has changed.
+    pub(super) fn hold_change(&mut self, data_info_id: DataInfoId) {
+        if let Some(held) = &mut self.held {
+            held.changed.insert(data_info_id);
+        }
+    }
+
+    /// Somebody asks for a list that is held.
+    pub(super) fn hold_answer(
         &mut self,
-        data_info_id: &DataInfoId,
-    ) -> impl Iterator<Item = (Member, DatumVersion)> + use<> {
-        self.expected.remove(&data_info_id.ring_hash());
-        self.asking
-            .remove(data_info_id)
-            .unwrap_or_default()
-            .into_iter()
+        session: Member,
+        data_info_id: DataInfoId,
+        have: DatumVersion,
+    ) {
+        if let Some(held) = &mut self.held {
+            let asking = held.asking.entry(data_info_id).or_default();
+            asking.insert(session, have);
+        }
     }
 
-    /// The time is over: everybody who asked for anything.
-    pub(super) fn into_asking(self) -> impl Iterator<Item = (DataInfoId, Member, DatumVersion)> {
-        self.asking
-            .into_iter()
-            .flat_map(|(data_info_id, sessions)| {
-                sessions
-                    .into_iter()
-                    .map(move |(session, have)| (data_info_id.clone(), session, have))
-            })
+    /// Who asked does no more.
+    pub(super) fn no_answer(&mut self, session: Member, data_info_id: &DataInfoId) {
+        if let Some(held) = &mut self.held
+            && let Some(asking) = held.asking.get_mut(data_info_id)
+        {
+            asking.remove(&session);
+        }
+    }
+
+    /// Everybody in this list is back.
+    pub(super) fn release(&mut self, data_info_id: &DataInfoId) -> Option<Released> {
+        let held = self.held.as_mut()?;
+        let asking = held.asking.remove(data_info_id);
+        let is_changed = held.changed.remove(data_info_id);
+        (asking.is_some() || is_changed).then(|| Released {
+            data_info_id: data_info_id.clone(),
+            asking: asking.unwrap_or_default(),
+        })
+    }
+
+    /// The next list that was held long enough; none if nothing is to be shown at `now`.
+    pub(super) fn release_next(&mut self, now: Instant) -> Option<Released> {
+        let held = self.held.as_mut().filter(|held| held.until <= now)?;
+        let asked = held.asking.keys().next();
+        let next = asked.or_else(|| held.changed.first()).cloned();
+        match next {
+            Some(data_info_id) => self.release(&data_info_id),
+            None => {
+                self.held = None;
+                None
+            }
+        }
+    }
+
+    /// What the end of the grace means, a step at a time; nothing before it ends.
+    pub(super) fn end(&mut self, now: Instant) -> Option<End> {
+        if self.until > now {
+            return None;
+        }
+        if !self.is_over && self.is_most_missing() && self.until < self.extended_until_max {
+            self.until = (self.until + self.grace)
+                .max(now)
+                .min(self.extended_until_max);
+            return Some(End::Extended);
+        }
+        self.is_over = true;
+        Some(self.services.pop().map_or(End::Over, End::Expired))
+    }
+
+    fn is_most_missing(&self) -> bool {
+        self.replayed >= limits::RETURNING_FEW && self.left * 2 > self.replayed
     }
 }

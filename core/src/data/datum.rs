@@ -22,15 +22,17 @@ pub struct Datum {
     interested: Vec<Member>,
     /// It is empty and may be forgotten then.
     pub(super) kept_until: Option<Instant>,
+    /// How many of its publishers await their client since a restart.
+    pub(super) awaiting: usize,
 }
 
 /// What became of a registration.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Put {
-    /// Subscribers must see it.
-    Shown,
-    /// Only who holds it is different: nobody needs to be told.
-    HolderMoved,
+#[derive(Debug)]
+pub(super) enum Put {
+    /// Subscribers must see it, in the place of what there was.
+    Shown(Option<Arc<Publisher>>),
+    /// Only who holds it is different from what there was: nobody needs to be told.
+    HolderMoved(Arc<Publisher>),
     /// What is there is newer.
     Outdated,
 }
@@ -44,6 +46,7 @@ impl Default for Datum {
             changes: Vec::new(),
             interested: Vec::new(),
             kept_until: None,
+            awaiting: 0,
         }
     }
 }
@@ -74,19 +77,36 @@ impl Datum {
     /// As `put`, whatever the order.
     pub(super) fn replace(&mut self, publisher: Arc<Publisher>) -> Put {
         let held = self.publishers.put(Arc::clone(&publisher));
-        if held.is_some_and(|held| held.shows_the_same_as(&publisher)) {
-            return Put::HolderMoved;
+        match held {
+            Some(held) if held.shows_the_same_as(&publisher) => Put::HolderMoved(held),
+            replaced => {
+                self.changes.push(Change::Put(publisher));
+                Put::Shown(replaced)
+            }
         }
-        self.changes.push(Change::Put(publisher));
-        Put::Shown
     }
 
-    pub(super) fn remove(&mut self, register_id: &RegisterId) -> bool {
-        let removed = self.publishers.remove(register_id).is_some();
-        if removed {
-            self.changes.push(Change::Removed(register_id.clone()));
+    pub(super) fn remove(&mut self, register_id: &RegisterId) -> Option<Arc<Publisher>> {
+        let removed = self.publishers.remove(register_id)?;
+        self.changes.push(Change::Removed(register_id.clone()));
+        Some(removed)
+    }
+
+    /// A datum as it was before a restart: all its publishers await their clients.
+    pub(super) fn replayed(version: DatumVersion, publishers: Vec<Arc<Publisher>>) -> Self {
+        Self {
+            version,
+            notified: version,
+            awaiting: publishers.len(),
+            publishers: publishers.into_iter().collect(),
+            ..Self::default()
         }
-        removed
+    }
+
+    /// The publishers that still await their client.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &RegisterId> {
+        let awaited = self.publishers.iter().filter(|it| it.awaits_client());
+        awaited.map(|publisher| &publisher.register_id)
     }
 
     /// Takes the next version; true if this is the first change since the last notice.

@@ -1,6 +1,659 @@
-//! The journal of a shard: what it holds survives the process.
+//! What a shard writes down so that a restart shows nobody a shorter list: each change of its datums, and the versions it may give.
+//!
+//! ```text
+//! change ──► record in `pending`        one write a turn, while none is under way: what arrives meanwhile goes with the next
+//!            write done ──► pushes      a push shows nothing that a crash could lose; an answer never waits
+//!            sync, every interval       what a power cut could lose; and ceilings, below which versions are given
+//! log > 2 x live ──► snapshot           new segment for changes, all datums in slices, manifest, old segments gone
+//! a disk that fails ──► pushes go on    nothing is written until a fresh snapshot, tried again and again, is complete
+//! ```
+//!
+//! It decides and encodes; the disk is whoever performs its operations.
 
+mod disk;
+mod live;
 pub mod manifest;
 pub mod record;
 pub mod replay;
 pub mod segment;
+mod snapshot;
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::machine::{Instant, Now};
+use crate::names::{DataInfoId, RegisterId};
+use crate::publisher::Publisher;
+use crate::version::{DatumVersion, Reservation, VersionClock};
+
+use super::datums::DatumStore;
+use super::{Effect, Report};
+pub use disk::{File, Lane, Operation};
+use live::Live;
+use manifest::Manifest;
+use record::Record;
+use segment::Header;
+use snapshot::Snapshot;
+
+/// How much a crash of the machine may lose. A crash of the process loses nothing that anybody was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing is written: a restart knows nobody until they come back.
+    Off,
+    /// What was written longer ago than this is on the medium.
+    Interval(Duration),
+    /// Whatever anybody was shown is on the medium.
+    Always,
+}
+
+/// What a journal is told about the life of the process it belongs to.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// How much a crash may lose.
+    pub durability: Durability,
+    /// Which cluster it belongs to.
+    pub cluster: u64,
+    /// Which shard of the node it is.
+    pub shard: u16,
+    /// How many shards the node has.
+    pub shards: u16,
+    /// Which start of the machine this is.
+    pub boot_id: [u8; 16],
+}
+
+/// What former lives have left on the disk.
+#[derive(Clone, Debug, Default)]
+pub struct Former {
+    /// Its segments and their bytes, oldest first.
+    pub segments: Vec<(u64, u64)>,
+    /// The first number that no segment had.
+    pub next_segment: u64,
+    /// The manifest's key; of a directory that was never used a random number that nobody outside knows.
+    pub key: u64,
+    /// What was replayed is not in the segments but in those of another number of shards: only a snapshot makes it this shard's own.
+    pub is_elsewhere: bool,
+}
+
+/// How the journal does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Condition {
+    Off,
+    /// Pushes wait for writes.
+    Healthy,
+    /// Writes take too long: pushes do not wait for them.
+    Behind {
+        since: Instant,
+    },
+    /// Nothing that is written counts until a snapshot is complete.
+    Failed {
+        retry_at: Instant,
+        pause: Duration,
+        error: String,
+    },
+}
+
+/// The write that pushes wait for.
+#[derive(Debug)]
+struct Turn {
+    began: Instant,
+    segment: u64,
+    /// The segment's length with it.
+    end: u64,
+    /// The newest version in it.
+    through: DatumVersion,
+    /// Its sync is under way too, where pushes wait for that.
+    syncs: bool,
+}
+
+/// The operation under way in the background lane.
+#[derive(Debug)]
+enum Step {
+    Sync {
+        segment: u64,
+        end: u64,
+    },
+    /// The next step of a snapshot, or of the first segment of a life.
+    Snapshot,
+    /// Files that nobody names.
+    Remove,
+}
+
+/// The journal of one shard.
+#[derive(Debug)]
+pub struct Journal {
+    life: Life,
+    condition: Condition,
+    key: u64,
+    /// Segments that the manifest may name, and their bytes, oldest first; the live one is the last.
+    named: Vec<(u64, u64)>,
+    /// Files that no manifest names.
+    strays: Vec<u64>,
+    next_segment: u64,
+    live: Option<Live>,
+    turn: Option<Turn>,
+    step: Option<Step>,
+    snapshot: Option<Snapshot>,
+    /// The newest version of which pushes may tell.
+    written: DatumVersion,
+    /// The versions that may be given: their ceiling is on the medium.
+    reserved: Reservation,
+    /// Further ones whose ceiling is not yet, and the length of the live segment with it.
+    reserving: Option<(Reservation, u64)>,
+    synced_at: Instant,
+    /// What all live publishers take as records.
+    live_bytes: u64,
+    seal: Seal,
+    reports: Vec<Report>,
+    /// Bytes written so far.
+    written_bytes: u64,
+}
+
+/// How far the orderly end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seal {
+    Open,
+    Wanted,
+    Written,
+    Done,
+}
+
+impl Journal {
+    /// A journal that writes nothing.
+    pub fn off() -> Self {
+        let life = Life {
+            durability: Durability::Off,
+            cluster: 0,
+            shard: 0,
+            shards: 1,
+            boot_id: [0; 16],
+        };
+        Self::new(life, Former::default(), DatumVersion::NOTHING_KNOWN)
+    }
+
+    /// A journal that goes on behind what former lives left; `floor` is above all versions they gave.
+    pub fn new(life: Life, former: Former, floor: DatumVersion) -> Self {
+        let is_off = life.durability == Durability::Off;
+        let condition = match is_off {
+            true => Condition::Off,
+            false => Condition::Healthy,
+        };
+        let mut journal = Self {
+            life,
+            condition,
+            key: former.key,
+            named: former.segments,
+            strays: Vec::new(),
+            next_segment: former.next_segment,
+            live: None,
+            turn: None,
+            step: None,
+            snapshot: None,
+            written: floor,
+            reserved: Reservation {
+                ceiling: floor,
+                renew_at: floor,
+            },
+            reserving: None,
+            synced_at: Instant::default(),
+            live_bytes: 0,
+            seal: Seal::Open,
+            reports: Vec::new(),
+            written_bytes: 0,
+        };
+        if !is_off {
+            journal.snapshot = Some(Snapshot::of_first_segment(former.is_elsewhere));
+        }
+        journal
+    }
+
+    /// Whether versions may be given: the first are reserved, and if it needs a snapshot, that is complete. A disk that fails is not
+    /// waited for.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.condition, Condition::Failed { .. }) || self.snapshot.is_none()
+    }
+
+    /// What is wrong with it, for whoever asks after its health.
+    pub fn trouble(&self) -> Option<String> {
+        match &self.condition {
+            Condition::Off | Condition::Healthy => None,
+            Condition::Behind { .. } => Some(behind()),
+            Condition::Failed { error, .. } => Some(error.clone()),
+        }
+    }
+
+    /// What happened to it since this was asked last.
+    pub fn take_reports(&mut self) -> impl Iterator<Item = Report> {
+        std::mem::take(&mut self.reports).into_iter()
+    }
+
+    /// Bytes written in this life.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Bytes of all its segments.
+    pub fn disk_bytes(&self) -> u64 {
+        let named: u64 = self.named.iter().map(|(_, bytes)| bytes).sum();
+        let snapshot = self.snapshot.as_ref().map_or(0, Snapshot::bytes);
+        named + snapshot + self.live.as_ref().map_or(0, Live::len)
+    }
+
+    /// What it would take to write down all live publishers.
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// Bytes that no write has taken yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.live.as_ref().map_or(0, Live::pending_bytes)
+    }
+
+    /// From this version on further ones should be reserved. Until then versions may follow the clock; behind it they are counted, as
+    /// half of the reserved ones are left.
+    pub(super) fn renew_at(&self) -> DatumVersion {
+        match self.condition {
+            Condition::Off | Condition::Failed { .. } => DatumVersion::MAX,
+            Condition::Healthy | Condition::Behind { .. } => self.reserved.renew_at,
+        }
+    }
+
+    /// Whether pushes may tell of this version.
+    pub(super) fn has(&self, version: DatumVersion) -> bool {
+        !self.gates() || version <= self.written
+    }
+
+    /// Whether a turn's changes may be told: no write is under way that they would have to wait for as well.
+    pub(super) fn takes(&self) -> bool {
+        !self.gates() || self.turn.is_none()
+    }
+
+    fn gates(&self) -> bool {
+        self.condition == Condition::Healthy
+    }
+
+    /// A publisher was put, in the place of another or of none.
+    pub(super) fn put(
+        &mut self,
+        data_info_id: &DataInfoId,
+        publisher: &Publisher,
+        replaced: Option<&Publisher>,
+        version: DatumVersion,
+    ) {
+        if self.condition == Condition::Off {
+            return;
+        }
+        let record = Record::put(data_info_id, publisher, version);
+        self.live_bytes += segment::stored_len(&record) as u64;
+        if let Some(replaced) = replaced {
+            self.forget(data_info_id, replaced);
+        }
+        self.append(&record, version);
+    }
+
+    /// A publisher of former lives is there again.
+    pub(super) fn count_replayed(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
+        let record = Record::put(data_info_id, publisher, DatumVersion::NOTHING_KNOWN);
+        self.live_bytes += segment::stored_len(&record) as u64;
+    }
+
+    /// A publisher is gone.
+    pub(super) fn removed(
+        &mut self,
+        data_info_id: &DataInfoId,
+        removed: &Publisher,
+        version: DatumVersion,
+    ) {
+        if self.condition == Condition::Off {
+            return;
+        }
+        self.forget(data_info_id, removed);
+        let register_id: &RegisterId = &removed.register_id;
+        self.append(
+            &Record::removed(data_info_id, register_id, version),
+            version,
+        );
+    }
+
+    /// A datum has a new version and the publishers it had.
+    pub(super) fn renewed(&mut self, data_info_id: &DataInfoId, version: DatumVersion) {
+        self.append(&Record::empty(data_info_id, version), version);
+    }
+
+    fn forget(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
+        let record = Record::put(data_info_id, publisher, DatumVersion::NOTHING_KNOWN);
+        let bytes = segment::stored_len(&record) as u64;
+        self.live_bytes = self.live_bytes.saturating_sub(bytes);
+    }
+
+    fn append(&mut self, record: &Record<'_>, version: DatumVersion) {
+        if self.seal != Seal::Open && self.seal != Seal::Wanted {
+            return;
+        }
+        if let Some(live) = &mut self.live {
+            live.append(record, version);
+        }
+    }
+
+    /// Reserves further versions, unless that is under way.
+    pub(super) fn reserve(&mut self, reservation: Reservation) {
+        if let (Some(live), None) = (&mut self.live, &self.reserving) {
+            let Reservation { ceiling, .. } = reservation;
+            let newest = live.newest();
+            live.append(&Record::Ceiling { version: ceiling }, newest);
+            self.reserving = Some((reservation, live.len()));
+        }
+    }
+
+    /// Nothing follows: what is there is written, and then the word that it is complete.
+    pub fn seal(&mut self) {
+        if self.seal == Seal::Open {
+            self.seal = match self.live {
+                Some(_) => Seal::Wanted,
+                None => Seal::Done,
+            };
+        }
+    }
+
+    /// Whether the orderly end is on the medium, or cannot be.
+    pub fn is_sealed(&self) -> bool {
+        self.seal == Seal::Done || self.live.is_none()
+    }
+
+    /// Has the disk do what is to be done: first what pushes wait for.
+    pub(super) fn work(
+        &mut self,
+        now: Now,
+        datums: &DatumStore,
+        versions: &VersionClock,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.condition == Condition::Off {
+            return;
+        }
+        self.notice_delay(now.monotonic);
+        self.write(now.monotonic, out);
+        self.rotate_if_due(now, versions);
+        self.write(now.monotonic, out);
+        self.work_in_background(now.monotonic, datums, out);
+    }
+
+    /// When to call `work`, if nothing else happens first.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let delayed = self.turn.as_ref().filter(|_| self.gates());
+        let delayed = delayed.map(|turn| turn.began + limits::JOURNAL_WRITE_MAX);
+        let has_pending = self.live.as_ref().is_some_and(Live::has_pending);
+        let write = (self.turn.is_none() && (has_pending || self.seal == Seal::Wanted))
+            .then(Instant::default);
+        let calm = match self.condition {
+            Condition::Behind { since } if self.turn.is_none() => {
+                Some(since + limits::JOURNAL_CALM)
+            }
+            _ => None,
+        };
+        [delayed, write, calm, self.next_step_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn next_step_at(&self) -> Option<Instant> {
+        if self.step.is_some() {
+            return None;
+        }
+        let may_go_on = |snapshot| self.may_go_on(snapshot);
+        if !self.strays.is_empty() || self.snapshot.as_ref().is_some_and(may_go_on) {
+            return Some(Instant::default());
+        }
+        if let Condition::Failed { retry_at, .. } = self.condition
+            && self.snapshot.is_none()
+        {
+            return Some(retry_at);
+        }
+        self.sync_due_at()
+    }
+
+    /// A write that takes too long is not waited for any more.
+    fn notice_delay(&mut self, now: Instant) {
+        let is_late = |turn: &Turn| now.since(turn.began) >= limits::JOURNAL_WRITE_MAX;
+        if self.gates() && self.turn.as_ref().is_some_and(is_late) {
+            self.condition = Condition::Behind { since: now };
+            self.reports.push(Report::JournalDegraded(behind()));
+        }
+        if let Condition::Behind { since } = self.condition
+            && self.turn.is_none()
+            && now.since(since) >= limits::JOURNAL_CALM
+        {
+            self.condition = Condition::Healthy;
+            self.reports.push(Report::JournalRecovered);
+        }
+        if self.pending_bytes() > limits::JOURNAL_PENDING_BYTES_MAX {
+            let text = format!(
+                "{} bytes of the journal wait for the disk, the limit is {}",
+                self.pending_bytes(),
+                limits::JOURNAL_PENDING_BYTES_MAX
+            );
+            self.fail(now, text);
+        }
+    }
+
+    fn write(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.turn.is_some() {
+            return;
+        }
+        let Some(live) = &mut self.live else {
+            return;
+        };
+        if self.seal == Seal::Wanted {
+            live.append(&Record::Sealed, self.written);
+            self.seal = Seal::Written;
+        }
+        if let Some((at, bytes)) = live.take_pending() {
+            self.turn = Some(Turn {
+                began: now,
+                segment: live.segment(),
+                end: live.len(),
+                through: live.newest(),
+                syncs: false,
+            });
+            let file = File::Segment(live.segment());
+            out.push(in_turn(Operation::Write { file, at, bytes }));
+        }
+    }
+
+    /// The disk has ended an operation; `buffer` had the bytes, and is used again.
+    pub(super) fn on_done(
+        &mut self,
+        now: Now,
+        lane: Lane,
+        result: Result<(), String>,
+        buffer: Vec<u8>,
+        out: &mut Vec<Effect>,
+    ) {
+        let now = now.monotonic;
+        match lane {
+            Lane::Turn => {
+                if let Some(live) = &mut self.live {
+                    live.recycle(buffer);
+                }
+                let turn = self.turn.take();
+                let turn = turn.expect("the lane of turns ends only what it began");
+                match result {
+                    Ok(()) => self.on_written(now, turn, out),
+                    Err(error) => self.fail(now, error),
+                }
+            }
+            Lane::Background => {
+                let step = self.step.take();
+                let step = step.expect("the background lane ends only what it began");
+                match result {
+                    Ok(()) => self.on_step(now, step),
+                    Err(error) => self.fail(now, error),
+                }
+            }
+        }
+    }
+
+    fn on_written(&mut self, now: Instant, turn: Turn, out: &mut Vec<Effect>) {
+        if self.life.durability == Durability::Always && !turn.syncs {
+            let file = File::Segment(turn.segment);
+            out.push(in_turn(Operation::Sync { file }));
+            self.turn = Some(Turn {
+                syncs: true,
+                ..turn
+            });
+            return;
+        }
+        let Some(live) = &mut self.live else {
+            return;
+        };
+        if live.segment() == turn.segment {
+            self.written_bytes += live.on_written(turn.end);
+        } else if let Some((_, bytes)) = self
+            .named
+            .iter_mut()
+            .find(|(named, _)| *named == turn.segment)
+        {
+            *bytes = turn.end;
+        }
+        self.written = self.written.max(turn.through);
+        if turn.syncs {
+            self.on_synced(now, turn.segment, turn.end);
+        }
+        if let Condition::Behind { since } = &mut self.condition
+            && now.since(turn.began) >= limits::JOURNAL_WRITE_MAX
+        {
+            *since = now;
+        }
+    }
+
+    fn on_synced(&mut self, now: Instant, segment: u64, end: u64) {
+        self.synced_at = now;
+        let Some(live) = &mut self.live else {
+            return;
+        };
+        if live.segment() != segment {
+            return;
+        }
+        live.on_synced(end);
+        if let Some((reservation, _)) = self.reserving.take_if(|(_, at)| *at <= end) {
+            self.reserved = reservation;
+        }
+        if self.seal == Seal::Written && !live.has_pending() && !live.is_unsynced() {
+            self.seal = Seal::Done;
+        }
+    }
+
+    fn sync_due_at(&self) -> Option<Instant> {
+        let live = self.live.as_ref()?;
+        let Durability::Interval(interval) = self.life.durability else {
+            // Where pushes wait for the sync, it follows the write.
+            return None;
+        };
+        let is_urgent =
+            self.seal != Seal::Open || (self.snapshot.is_some() && self.reserving.is_some());
+        live.is_unsynced().then(|| match is_urgent {
+            true => Instant::default(),
+            false => self.synced_at + interval,
+        })
+    }
+
+    fn work_in_background(&mut self, now: Instant, datums: &DatumStore, out: &mut Vec<Effect>) {
+        if self.step.is_some() {
+            return;
+        }
+        let is_due = self.sync_due_at().is_some_and(|at| at <= now);
+        let operation = if let (true, Some(live)) = (is_due, &self.live) {
+            let segment = live.segment();
+            let end = live.written();
+            self.step = Some(Step::Sync { segment, end });
+            Operation::Sync {
+                file: File::Segment(segment),
+            }
+        } else if !self.strays.is_empty() {
+            self.step = Some(Step::Remove);
+            let strays = std::mem::take(&mut self.strays);
+            Operation::Remove {
+                files: strays.into_iter().map(File::Segment).collect(),
+            }
+        } else {
+            self.begin_snapshot_if_due(now);
+            let Some(operation) = self.next_of_snapshot(datums) else {
+                return;
+            };
+            self.step = Some(Step::Snapshot);
+            operation
+        };
+        let lane = Lane::Background;
+        out.push(Effect::Disk { lane, operation });
+    }
+
+    fn on_step(&mut self, now: Instant, step: Step) {
+        match step {
+            Step::Sync { segment, end } => self.on_synced(now, segment, end),
+            Step::Snapshot => self.on_snapshot_step(),
+            Step::Remove => {}
+        }
+    }
+
+    /// Nothing that was written counts any more, until a snapshot is complete.
+    fn fail(&mut self, now: Instant, error: String) {
+        let pause = match self.condition {
+            Condition::Failed { pause, .. } => (pause * 2).min(limits::JOURNAL_RETRY_MAX),
+            _ => limits::JOURNAL_RETRY_MIN,
+        };
+        if !matches!(self.condition, Condition::Failed { .. }) {
+            self.reports.push(Report::JournalDegraded(error.clone()));
+        }
+        self.condition = Condition::Failed {
+            retry_at: now + pause,
+            pause,
+            error,
+        };
+        if let Some(live) = self.live.take() {
+            // It stays until a snapshot is complete: up to its damage it is sound.
+            self.name(live.segment(), live.written());
+        }
+        self.reserving = None;
+        if let Some(snapshot) = self.snapshot.take() {
+            self.give_up(snapshot);
+        }
+        if self.seal != Seal::Open {
+            self.seal = Seal::Done;
+        }
+    }
+
+    fn name(&mut self, segment: u64, bytes: u64) {
+        match self.named.iter_mut().find(|(named, _)| *named == segment) {
+            Some((_, known)) => *known = bytes,
+            None => self.named.push((segment, bytes)),
+        }
+    }
+
+    fn header(&self, segment: u64) -> Header {
+        Header {
+            cluster: self.life.cluster,
+            shard: self.life.shard,
+            segment,
+            salt: self.manifest([]).salt(segment),
+            boot_id: self.life.boot_id,
+        }
+    }
+
+    fn manifest(&self, segments: impl IntoIterator<Item = u64>) -> Manifest {
+        Manifest {
+            key: self.key,
+            segments: segments.into_iter().collect(),
+            next_segment: self.next_segment,
+        }
+    }
+}
+
+fn in_turn(operation: Operation) -> Effect {
+    let lane = Lane::Turn;
+    Effect::Disk { lane, operation }
+}
+
+fn behind() -> String {
+    let bound = limits::JOURNAL_WRITE_MAX.as_millis();
+    format!("the disk takes more than {bound} ms for a write of the journal")
+}

@@ -20,7 +20,7 @@ impl Data {
                     .get(data_info_id)
                     .map(|datum| row(data_info_id, datum)),
             ),
-            Query::Datums { after } => Answer::Datums(page(self.datums.keys(), *after, |id| {
+            Query::Datums { after } => Answer::Datums(page(self.datums.ids(), *after, |id| {
                 self.datums
                     .get(id)
                     .into_iter()
@@ -30,8 +30,8 @@ impl Data {
                 Selection::DataInfoId(wanted) => {
                     page([wanted].into_iter(), *after, |id| self.stored(id))
                 }
-                Selection::All => page(self.datums.keys(), *after, |id| self.stored(id)),
-                Selection::Connections(peers) => page(self.datums.keys(), *after, |id| {
+                Selection::All => page(self.datums.ids(), *after, |id| self.stored(id)),
+                Selection::Connections(peers) => page(self.datums.ids(), *after, |id| {
                     self.stored(id)
                         .filter(|row| peers.contains(&row.registration.address))
                 }),

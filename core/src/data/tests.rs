@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::journal::Journal;
 use super::{Data, Effect, Event};
 use crate::exchange::{Change, Removal, ToData, ToSession, Token};
 use crate::limits;
@@ -23,6 +24,8 @@ const OTHER: Member = Member {
     core: CoreId(0),
 };
 
+mod journal;
+
 struct Shard {
     data: Data,
     now: Now,
@@ -36,7 +39,7 @@ impl Shard {
 
     fn above(floor: DatumVersion) -> Self {
         Self {
-            data: Data::new(Seed(1), floor),
+            data: Data::new(Seed(1), floor, Journal::off()),
             now: Now {
                 monotonic: Instant(1),
                 wall_ms: 1_800_000_000_000,
@@ -61,10 +64,12 @@ impl Shard {
     }
 
     fn take(&mut self, effects: Vec<Effect>) {
-        let said = effects
-            .into_iter()
-            .map(|Effect::ToSession { session, message }| (session, message));
-        self.out.extend(said);
+        for effect in effects {
+            let Effect::ToSession { session, message } = effect else {
+                panic!("without a journal there is nothing else to do: {effect:?}");
+            };
+            self.out.push((session, message));
+        }
     }
 
     fn put(&mut self, publisher: Publisher) {
@@ -527,93 +532,4 @@ fn services_are_told_in_the_order_in_which_they_changed_first() {
         })
         .collect();
     assert_eq!(told, ["b", "c", "a"]);
-}
-
-/// A shard after a restart, in which the service had two publishers.
-fn restarted() -> Shard {
-    let mut shard = Shard::new();
-    let until = shard.now.monotonic + Duration::from_secs(10);
-    shard
-        .data
-        .expect(until, [(id("s").ring_hash(), 2)], Seed(1));
-    shard
-}
-
-fn snapshots(said: &[(Member, ToSession)]) -> Vec<usize> {
-    let sizes = said.iter().filter_map(|(_, message)| match message {
-        ToSession::Snapshot { publishers, .. } => Some(publishers.len()),
-        _ => None,
-    });
-    sizes.collect()
-}
-
-#[test]
-fn after_a_restart_nobody_is_shown_a_list_that_is_shorter_than_it_was() {
-    let mut shard = restarted();
-    shard.interest(SESSION, DatumVersion::NOTHING_KNOWN);
-    shard.put(publisher("a", 1, 1, "one"));
-    assert!(snapshots(&shard.turn()).is_empty());
-    shard.interest(OTHER, DatumVersion::NOTHING_KNOWN);
-    assert!(snapshots(&shard.turn()).is_empty());
-
-    shard.put(publisher("b", 1, 2, "two"));
-
-    assert_eq!(snapshots(&shard.turn()), [2, 2]);
-    shard.interest(OTHER, DatumVersion::NOTHING_KNOWN);
-    assert_eq!(snapshots(&shard.turn()), [2]);
-}
-
-#[test]
-fn a_list_that_never_gets_whole_is_shown_after_a_while() {
-    let mut shard = restarted();
-    shard.interest(SESSION, DatumVersion::NOTHING_KNOWN);
-    shard.put(publisher("a", 1, 1, "one"));
-    shard.turn();
-
-    shard.pass(Duration::from_secs(10));
-
-    assert!(
-        shard
-            .data
-            .next_timeout()
-            .is_some_and(|at| at <= shard.now.monotonic)
-    );
-    assert_eq!(snapshots(&shard.turn()), [1]);
-    shard.put(publisher("b", 1, 2, "two"));
-    let said = shard.turn();
-    assert!(matches!(
-        said.last(),
-        Some((SESSION, ToSession::Notice { .. }))
-    ));
-}
-
-#[test]
-fn a_service_that_is_whole_when_it_is_asked_for_is_shown_at_once() {
-    let mut shard = restarted();
-    shard.put(publisher("a", 1, 1, "one"));
-    shard.put(publisher("b", 1, 2, "two"));
-    shard.turn();
-
-    shard.interest(SESSION, DatumVersion::NOTHING_KNOWN);
-
-    assert_eq!(snapshots(&shard.turn()), [2]);
-    shard.remove("a", closed(1, 1));
-    shard.interest(OTHER, DatumVersion::NOTHING_KNOWN);
-    assert_eq!(snapshots(&shard.turn()), [1], "it was whole once");
-}
-
-#[test]
-fn what_a_restart_must_know_is_how_many_publish_and_the_highest_version() {
-    let mut shard = restarted();
-    shard.put(publisher("a", 1, 1, "one"));
-    shard.put_to("t", publisher("a", 1, 1, "one"));
-    shard.turn();
-
-    let mut summary = shard.data.remember(shard.now);
-
-    summary.services.sort_unstable();
-    let mut expected = vec![(id("s").ring_hash(), 2), (id("t").ring_hash(), 1)];
-    expected.sort_unstable();
-    assert_eq!(summary.services, expected);
-    assert!(summary.highest >= shard.version());
 }

@@ -94,7 +94,7 @@ impl Session {
         }
         let version = match self.pushes.version(key) {
             Some(version) => version,
-            None => VersionClock::new(self.pushes.highest(), 0).next(now),
+            None => VersionClock::new(self.pushes.highest(), 0).next(now, DatumVersion::MAX),
         };
         self.hand_out_nobody(now, key, version, out);
     }
@@ -102,7 +102,7 @@ impl Session {
     /// Whoever may not subscribe from here on holds a list at any version heard so far: the empty ones need a higher one.
     fn empty_anew(&mut self, now: Now, out: &mut Vec<Effect>) {
         for key in self.pushes.hidden_topics() {
-            let version = VersionClock::new(self.pushes.highest(), 0).next(now);
+            let version = VersionClock::new(self.pushes.highest(), 0).next(now, DatumVersion::MAX);
             self.hand_out_nobody(now, &key, version, out);
         }
     }

@@ -163,7 +163,9 @@ impl NetRing {
             self.listeners[index].is_armed = false;
         }
         if completion.result >= 0 {
-            return Some(Event::Accepted(crate::sys::own_accepted(completion.result)));
+            return Some(Event::Accepted(crate::sys::own_completed(
+                completion.result,
+            )));
         }
         let error = io::Error::from_raw_os_error(-completion.result);
         let lacks_resource = matches!(

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::bolt::{self, Decoded, Protocol};
+use crate::data::journal::Journal;
 use crate::data::{self, Data};
 use crate::machine::{Instant, Machine, Now};
 use crate::message::{Boxes, ReceivedConfigData, ReceivedData, received_config_data};
@@ -96,7 +97,7 @@ impl Node {
                 .map(|core| Session::with_rules(place(core), Seed(1), rules.clone()))
                 .collect(),
             datas: (0..cores)
-                .map(|_| Data::new(Seed(2), DatumVersion::NOTHING_KNOWN))
+                .map(|_| Data::new(Seed(2), DatumVersion::NOTHING_KNOWN, Journal::off()))
                 .collect(),
             owner_is_silent: false,
             owner_is_mute: false,
@@ -440,7 +441,10 @@ impl Node {
     }
 
     fn perform_data(&mut self, _core: u16, effects: Vec<data::Effect>) {
-        for data::Effect::ToSession { session, message } in effects {
+        for effect in effects {
+            let data::Effect::ToSession { session, message } = effect else {
+                panic!("without a journal there is nothing else to do: {effect:?}");
+            };
             if !self.owner_is_mute {
                 self.tell(session.core.0, Event::FromData(message));
             }

@@ -184,7 +184,7 @@ impl Queues {
             if Operation::of(completion.user_data) == Some(Operation::Accept)
                 && completion.result >= 0
             {
-                drop(crate::sys::own_accepted(completion.result));
+                drop(crate::sys::own_completed(completion.result));
             }
         }
     }

@@ -1,0 +1,124 @@
+//! What a shard does with publishers known from before a restart, as they come back or do not.
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::machine::{Instant, Now};
+use crate::names::DataInfoId;
+
+use super::awaiting::{Awaiting, End, Released};
+use super::datum::Datum;
+use super::journal::replay::ReplayedService;
+use super::{Data, Effect, Report};
+
+impl Data {
+    /// Takes what was replayed: it is served from here on, and its publishers await their clients for this grace.
+    ///
+    /// If it may be incomplete, because the machine went down, lists are held back until all in them are back, for a while.
+    pub fn recover(
+        &mut self,
+        now: Instant,
+        grace: Duration,
+        replayed: Vec<ReplayedService>,
+        is_complete: bool,
+    ) {
+        let mut awaited = Vec::new();
+        for service in replayed {
+            let data_info_id = service.data_info_id;
+            self.stored_publishers += service.publishers.len();
+            for publisher in &service.publishers {
+                self.journal.count_replayed(&data_info_id, publisher);
+            }
+            let datum = Datum::replayed(service.version, service.publishers);
+            let is_empty = datum.publishers().is_empty();
+            *self.datums.get_or_insert(&data_info_id) = datum;
+            match is_empty {
+                true => self.forget_later(now, &data_info_id),
+                false => awaited.push(data_info_id),
+            }
+        }
+        let publishers = self.stored_publishers;
+        if publishers > 0 || !is_complete {
+            let awaiting = Awaiting::new(now, grace, awaited, publishers, is_complete);
+            self.awaiting = Some(awaiting);
+        }
+    }
+
+    /// How many publishers from before the restart await their client.
+    pub fn awaiting(&self) -> usize {
+        self.awaiting.as_ref().map_or(0, Awaiting::left)
+    }
+
+    /// A publisher of this service need not be waited for any more.
+    pub(super) fn on_returned(&mut self, now: Now, data_info_id: &DataInfoId) {
+        let Some(awaiting) = &mut self.awaiting else {
+            return;
+        };
+        awaiting.settle_one();
+        let Some(datum) = self.datums.get_mut(data_info_id) else {
+            return;
+        };
+        datum.awaiting -= 1;
+        if datum.awaiting == 0
+            && let Some(released) = awaiting.release(data_info_id)
+        {
+            self.show(now, released);
+        }
+    }
+
+    /// Ends what is over at `now`: lists that were held, then the grace; in slices.
+    pub(super) fn settle_returning(&mut self, now: Now, out: &mut Vec<Effect>) {
+        for _ in 0..limits::SERVICES_SETTLED_PER_TURN {
+            let Some(awaiting) = &mut self.awaiting else {
+                return;
+            };
+            if let Some(released) = awaiting.release_next(now.monotonic) {
+                self.show(now, released);
+                continue;
+            }
+            let (left, replayed) = (awaiting.left(), awaiting.replayed());
+            match awaiting.end(now.monotonic) {
+                None => return,
+                Some(End::Extended) => out.push(Effect::Report(Report::ReturnExtended {
+                    missing: left,
+                    awaited: replayed,
+                })),
+                Some(End::Expired(data_info_id)) => self.expire(now, &data_info_id),
+                Some(End::Over) => {
+                    self.awaiting = None;
+                    out.push(Effect::Report(Report::ReturnOver {
+                        removed: self.removed_awaiting,
+                        awaited: replayed,
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Whoever has not come back to this service is gone; all of them are one notice.
+    fn expire(&mut self, now: Now, data_info_id: &DataInfoId) {
+        let Some(datum) = self.datums.get(data_info_id) else {
+            return;
+        };
+        let gone: Vec<_> = datum.awaited().cloned().collect();
+        self.removed_awaiting += gone.len();
+        for register_id in gone {
+            self.take_out(now, data_info_id.clone(), &register_id);
+        }
+    }
+
+    /// A list that was held is shown, above whatever may have been shown of it.
+    fn show(&mut self, now: Now, released: Released) {
+        let Released {
+            data_info_id,
+            asking,
+        } = released;
+        if self.datums.get(&data_info_id).is_none() {
+            return;
+        }
+        self.renew(now, &data_info_id);
+        let asking = asking.into_iter();
+        self.asking
+            .extend(asking.map(|(session, have)| (session, data_info_id.clone(), have)));
+    }
+}

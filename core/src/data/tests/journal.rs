@@ -1,0 +1,714 @@
+//! A shard with a disk that a test rules: what it is told to do is done when the test says so.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::*;
+use crate::data::Report;
+use crate::data::journal::manifest::Manifest;
+use crate::data::journal::replay::{Replay, Replayed};
+use crate::data::journal::segment::{Expected, Scanned, Scanner, Tail};
+use crate::data::journal::{Durability, File, Former, Lane, Life, Operation};
+use crate::names::Interner;
+
+/// What is in the kernel, and what is on the medium.
+#[derive(Clone, Default)]
+struct Disk {
+    kernel: BTreeMap<File, Vec<u8>>,
+    medium: BTreeMap<File, Vec<u8>>,
+    is_full: bool,
+}
+
+impl Disk {
+    fn perform(&mut self, operation: Operation) -> (Result<(), String>, Vec<u8>) {
+        if self.is_full && !matches!(operation, Operation::Remove { .. }) {
+            return (Err("no space left".to_owned()), Vec::new());
+        }
+        match operation {
+            Operation::Write { file, at, bytes } => {
+                let content = self.kernel.entry(file).or_default();
+                let at = usize::try_from(at).expect("small");
+                content.resize(content.len().max(at + bytes.len()), 0);
+                content[at..at + bytes.len()].copy_from_slice(&bytes);
+                return (Ok(()), bytes);
+            }
+            Operation::Sync { file } => {
+                let content = self.kernel.get(&file).cloned().unwrap_or_default();
+                self.medium.insert(file, content);
+            }
+            Operation::Replace { file, bytes } => {
+                self.kernel.insert(file, bytes.clone());
+                self.medium.insert(file, bytes);
+            }
+            Operation::Remove { files } => {
+                for file in files {
+                    self.kernel.remove(&file);
+                    self.medium.remove(&file);
+                }
+            }
+        }
+        (Ok(()), Vec::new())
+    }
+
+    fn bytes(&self) -> usize {
+        self.kernel.values().map(Vec::len).sum()
+    }
+}
+
+/// A shard whose disk works when `work` is called.
+struct Node {
+    data: Data,
+    now: Now,
+    disk: Disk,
+    asked: VecDeque<(Lane, Operation)>,
+    said: Vec<ToSession>,
+    reports: Vec<Report>,
+}
+
+const BOOT: [u8; 16] = [1; 16];
+/// As many as make a shard's share of the disk small.
+const SHARDS: u16 = 64;
+
+impl Node {
+    /// A node on an empty disk that is ready.
+    fn new() -> Self {
+        Self::start(
+            Disk::default(),
+            now(),
+            BOOT,
+            Durability::Interval(Duration::from_secs(1)),
+        )
+    }
+
+    /// Starts on what is on this disk.
+    fn start(disk: Disk, now: Now, boot_id: [u8; 16], durability: Durability) -> Self {
+        let (former, replayed, last_boot) = replay(&disk);
+        let life = Life {
+            durability,
+            cluster: 0,
+            shard: 0,
+            shards: SHARDS,
+            boot_id,
+        };
+        let floor = replayed.highest;
+        let mut data = Data::new(Seed(1), floor, Journal::new(life, former, floor));
+        let is_complete = last_boot.is_none_or(|last| last == boot_id);
+        data.recover(
+            now.monotonic,
+            limits::RETURN_GRACE,
+            replayed.services,
+            is_complete,
+        );
+        let mut node = Self {
+            data,
+            now,
+            disk,
+            asked: VecDeque::new(),
+            said: Vec::new(),
+            reports: Vec::new(),
+        };
+        while !node.data.journal().is_ready() {
+            node.turn();
+            let is_waiting = !node.asked.is_empty() || node.data.journal().is_ready();
+            assert!(
+                is_waiting,
+                "it waits for nothing: {:?}",
+                node.data.journal()
+            );
+            node.work();
+        }
+        node.settle();
+        node
+    }
+
+    /// The process is killed: what the kernel has stays.
+    fn kill(self) -> Self {
+        Self::start(
+            self.disk,
+            self.now,
+            BOOT,
+            Durability::Interval(Duration::from_secs(1)),
+        )
+    }
+
+    /// The power is cut: what is on the medium stays.
+    fn cut_power(self) -> Self {
+        let disk = Disk {
+            kernel: self.disk.medium.clone(),
+            ..self.disk
+        };
+        Self::start(
+            disk,
+            self.now,
+            [2; 16],
+            Durability::Interval(Duration::from_secs(1)),
+        )
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut out = Vec::new();
+        self.data.handle(self.now, event, &mut out);
+        self.take(out);
+    }
+
+    fn turn(&mut self) {
+        let mut out = Vec::new();
+        self.data.handle_timeout(self.now, &mut out);
+        self.take(out);
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::ToSession { message, .. } => self.said.push(message),
+                Effect::Disk { lane, operation } => {
+                    let is_busy = self.asked.iter().any(|(busy, _)| *busy == lane);
+                    assert!(!is_busy, "two operations in {lane:?}");
+                    self.asked.push_back((lane, operation));
+                }
+                Effect::Report(report) => self.reports.push(report),
+            }
+        }
+    }
+
+    /// The disk does what it was asked to.
+    fn work(&mut self) {
+        for (lane, operation) in std::mem::take(&mut self.asked) {
+            let (result, buffer) = self.disk.perform(operation);
+            self.handle(Event::Disk {
+                lane,
+                result,
+                buffer,
+            });
+        }
+    }
+
+    /// Turns and the disk's work until nothing is due.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.turn();
+            self.work();
+            let next = self.data.next_timeout();
+            if self.asked.is_empty() && next.is_none_or(|at| at > self.now.monotonic) {
+                return;
+            }
+        }
+        panic!("it never rests: {:?}", self.data.journal());
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.monotonic = self.now.monotonic + time;
+        self.now.wall_ms += time.as_millis() as u64;
+        self.settle();
+    }
+
+    fn put(&mut self, service: &str, publisher: Publisher) {
+        self.handle(Event::FromSession {
+            session: SESSION,
+            message: ToData::Put {
+                data_info_id: id(service),
+                publisher: Arc::new(publisher),
+                token: Token(1),
+            },
+        });
+    }
+
+    fn interest(&mut self, service: &str) {
+        let have = DatumVersion::NOTHING_KNOWN;
+        let data_info_id = id(service);
+        self.handle(Event::FromSession {
+            session: SESSION,
+            message: ToData::Interest { data_info_id, have },
+        });
+    }
+
+    fn remove(&mut self, service: &str, register_id: &str, cause: Removal) {
+        self.handle(Event::FromSession {
+            session: SESSION,
+            message: ToData::Remove {
+                data_info_id: id(service),
+                register_id: RegisterId::new(register_id),
+                cause,
+                token: Token(2),
+            },
+        });
+    }
+
+    /// What was told of lists since this was asked last: version and how many publishers it speaks of.
+    fn told(&mut self) -> Vec<(DatumVersion, usize)> {
+        let told = self.said.drain(..).filter_map(|said| match said {
+            ToSession::Notice { to, changes, .. } => Some((to, changes.len())),
+            ToSession::Snapshot {
+                version,
+                publishers,
+                ..
+            } => Some((version, publishers.len())),
+            ToSession::Done { .. } | ToSession::Unchanged { .. } => None,
+        });
+        told.collect()
+    }
+
+    fn version(&self, service: &str) -> DatumVersion {
+        self.data.datum(&id(service)).expect("a datum").version()
+    }
+
+    fn held(&self, service: &str) -> usize {
+        let datum = self.data.datum(&id(service));
+        datum.map_or(0, |datum| datum.publishers().len())
+    }
+}
+
+fn now() -> Now {
+    Now {
+        monotonic: Instant(1),
+        wall_ms: 1_800_000_000_000,
+    }
+}
+
+fn replay(disk: &Disk) -> (Former, Replayed, Option<[u8; 16]>) {
+    let mut replay = Replay::new(Seed(1));
+    let mut names = Interner::new(Seed(1));
+    let Some(manifest) = disk.kernel.get(&File::Manifest) else {
+        let former = Former {
+            key: 77,
+            ..Former::default()
+        };
+        return (former, replay.finish(), None);
+    };
+    let manifest = Manifest::decode(manifest).expect("replaced as a whole");
+    let mut boot_id = None;
+    let mut segments = Vec::new();
+    for &segment in &manifest.segments {
+        let Some(bytes) = disk.kernel.get(&File::Segment(segment)) else {
+            segments.push((segment, 0));
+            continue;
+        };
+        let mut scanner = Scanner::new(Expected {
+            segment,
+            salt: Some(manifest.salt(segment)),
+            ..Expected::default()
+        });
+        let scanned = scanner.scan(bytes, |scanned| match scanned {
+            Scanned::Record { record, .. } => replay.take(&record, &mut names, |_| true),
+            other => panic!("nothing is damaged here: {other:?}"),
+        });
+        scanned.expect("a segment of this build");
+        boot_id = scanner.header().map(|header| header.boot_id).or(boot_id);
+        let tail = scanner.finish();
+        assert!(matches!(tail, Tail::Whole | Tail::Sealed), "{tail:?}");
+        segments.push((segment, bytes.len() as u64));
+    }
+    let former = Former {
+        segments,
+        next_segment: manifest.next_segment,
+        key: manifest.key,
+        is_elsewhere: false,
+    };
+    (former, replay.finish(), boot_id)
+}
+
+#[test]
+fn an_answer_never_waits_for_the_journal_and_a_push_does() {
+    let mut node = Node::new();
+    node.interest("s");
+    node.settle();
+    node.told();
+
+    node.put("s", publisher("a", 1, 1, "one"));
+    node.turn();
+
+    assert!(matches!(node.said[..], [ToSession::Done { .. }]));
+    node.work();
+    assert_eq!(node.told().len(), 1);
+}
+
+#[test]
+fn what_changes_while_a_write_is_under_way_goes_with_the_next() {
+    let mut node = Node::new();
+    node.interest("s");
+    node.settle();
+    node.told();
+    node.put("s", publisher("a", 1, 1, "one"));
+    node.turn();
+
+    for register_id in ["b", "c", "d"] {
+        node.put("s", publisher(register_id, 1, 1, "more"));
+        node.turn();
+    }
+    node.work();
+    assert_eq!(
+        node.told().iter().map(|told| told.1).collect::<Vec<_>>(),
+        [1]
+    );
+    node.settle();
+
+    assert_eq!(
+        node.told().iter().map(|told| told.1).collect::<Vec<_>>(),
+        [3]
+    );
+}
+
+#[test]
+fn who_asks_for_what_is_not_written_is_answered_when_it_is() {
+    let mut node = Node::new();
+    node.put("s", publisher("a", 1, 1, "one"));
+    node.turn();
+
+    node.interest("s");
+    node.turn();
+    assert!(node.told().is_empty());
+    node.settle();
+
+    assert_eq!(node.told(), [(node.version("s"), 1)]);
+}
+
+#[test]
+fn a_killed_node_serves_the_same_lists_under_the_same_versions() {
+    let mut node = Node::new();
+    for register_id in ["a", "b", "c"] {
+        node.put("s", publisher(register_id, 1, 1, "here"));
+    }
+    node.remove("s", "b", closed(1, 1));
+    node.put("t", publisher("x", 1, 1, "there"));
+    node.remove("t", "x", closed(1, 1));
+    node.settle();
+    let versions = [node.version("s"), node.version("t")];
+
+    let mut node = node.kill();
+    node.interest("s");
+    node.interest("t");
+    node.settle();
+
+    assert_eq!(node.told(), [(versions[0], 2), (versions[1], 0)]);
+    assert_eq!(node.data.awaiting(), 2);
+}
+
+#[test]
+fn whoever_comes_back_unchanged_causes_nothing_and_changed_one_push() {
+    let mut node = Node::new();
+    node.put("s", publisher("a", 1, 1, "one"));
+    node.put("s", publisher("b", 1, 1, "two"));
+    node.settle();
+    let mut node = node.kill();
+    node.interest("s");
+    node.settle();
+    node.told();
+
+    node.put("s", publisher("a", 2, 1, "one"));
+    node.settle();
+    assert!(node.told().is_empty());
+    node.put("s", publisher("b", 2, 2, "changed"));
+    node.settle();
+
+    assert_eq!(node.told().len(), 1);
+    assert_eq!(node.data.awaiting(), 0);
+}
+
+#[test]
+fn who_does_not_come_back_is_gone_after_the_grace_in_one_notice() {
+    let mut node = Node::new();
+    for number in 0..10 {
+        node.put("s", publisher(&format!("p{number}"), 1, 1, "here"));
+    }
+    node.settle();
+    let mut node = node.kill();
+    node.interest("s");
+    node.put("s", publisher("p3", 2, 1, "here"));
+    node.settle();
+    node.told();
+
+    node.pass(limits::RETURN_GRACE - Duration::from_millis(1));
+    assert!(node.told().is_empty());
+    node.pass(Duration::from_millis(1));
+
+    assert_eq!(
+        node.told().iter().map(|told| told.1).collect::<Vec<_>>(),
+        [9]
+    );
+    assert_eq!(node.held("s"), 1);
+    let over = Report::ReturnOver {
+        removed: 9,
+        awaited: 10,
+    };
+    assert_eq!(node.reports, [over]);
+}
+
+#[test]
+fn the_grace_is_extended_while_most_of_many_are_missing_and_ends_at_last() {
+    let mut node = Node::new();
+    for number in 0..20 {
+        node.put("s", publisher(&format!("p{number}"), 1, 1, "here"));
+    }
+    node.settle();
+    let mut node = node.kill();
+
+    node.pass(limits::RETURN_GRACE);
+    assert_eq!(node.held("s"), 20);
+    let extended = Report::ReturnExtended {
+        missing: 20,
+        awaited: 20,
+    };
+    assert_eq!(node.reports, [extended]);
+    (0..18).for_each(|_| node.pass(limits::RETURN_GRACE));
+    assert_eq!(node.held("s"), 20);
+    node.pass(limits::RETURN_GRACE);
+
+    assert_eq!(node.held("s"), 0);
+}
+
+#[test]
+fn versions_grow_over_a_kill_and_a_power_cut_though_the_clock_goes_back_an_hour() {
+    let mut node = Node::new();
+    node.put("s", publisher("a", 1, 1, "one"));
+    node.settle();
+    for power in [false, true] {
+        let last = node.version("s");
+        node.now.wall_ms -= 3_600_000;
+        node = match power {
+            false => node.kill(),
+            true => node.cut_power(),
+        };
+        node.put("s", publisher("b", 1, 1, if power { "two" } else { "one" }));
+        node.settle();
+        assert!(node.version("s") > last);
+        // Nothing of this is on the medium.
+        node.put("s", publisher("c", 1, 1, if power { "two" } else { "one" }));
+        node.turn();
+        node.work();
+    }
+}
+
+#[test]
+fn after_a_long_rest_versions_stay_below_what_is_reserved() {
+    let mut node = Node::new();
+    node.pass(Duration::from_secs(3_600));
+
+    node.put("s", publisher("a", 1, 1, "one"));
+    node.turn();
+    let given = node.version("s");
+    let node = node.cut_power();
+
+    assert!(node.data.versions.highest() > given);
+}
+
+#[test]
+fn after_a_power_cut_a_list_is_held_until_it_is_whole() {
+    let mut node = Node::new();
+    for register_id in ["a", "b"] {
+        node.put("s", publisher(register_id, 1, 1, "here"));
+    }
+    node.settle();
+    node.pass(Duration::from_secs(2));
+    // Shown, and lost with the power.
+    node.put("s", publisher("c", 1, 1, "here"));
+    node.turn();
+    node.work();
+    let shown = node.version("s");
+
+    let mut node = node.cut_power();
+    node.interest("s");
+    node.put("s", publisher("c", 2, 1, "here"));
+    node.put("s", publisher("a", 2, 1, "here"));
+    node.settle();
+    assert!(node.told().is_empty());
+    node.put("s", publisher("b", 2, 1, "here"));
+    node.settle();
+
+    let told = node.told();
+    assert_eq!(told[0].1, 3);
+    assert!(told[0].0 > shown);
+}
+
+#[test]
+fn after_a_power_cut_a_list_is_held_for_ten_seconds_at_most() {
+    let mut node = Node::new();
+    node.put("s", publisher("a", 1, 1, "here"));
+    node.pass(Duration::from_secs(2));
+    let mut node = node.cut_power();
+    node.interest("s");
+    node.settle();
+    assert!(node.told().is_empty());
+
+    node.pass(limits::HELD_AFTER_POWER_LOSS);
+
+    assert_eq!(node.told().first().map(|told| told.1), Some(1));
+}
+
+#[test]
+fn a_disk_that_is_slow_is_not_waited_for() {
+    let mut node = Node::new();
+    node.interest("s");
+    node.settle();
+    node.told();
+    node.put("s", publisher("a", 1, 1, "one"));
+    node.turn();
+    assert_eq!(
+        node.data.next_timeout(),
+        Some(node.now.monotonic + limits::JOURNAL_WRITE_MAX)
+    );
+
+    node.now.monotonic = node.now.monotonic + limits::JOURNAL_WRITE_MAX;
+    node.turn();
+
+    assert_eq!(node.told().len(), 1);
+    assert!(node.data.journal().trouble().is_some());
+    node.put("s", publisher("b", 1, 1, "two"));
+    node.turn();
+    assert_eq!(node.told().len(), 1, "nor is what follows");
+    node.settle();
+    node.pass(limits::JOURNAL_CALM);
+    assert_eq!(node.data.journal().trouble(), None);
+    assert!(matches!(
+        node.reports[..],
+        [Report::JournalDegraded(_), Report::JournalRecovered]
+    ));
+}
+
+#[test]
+fn a_disk_that_is_full_stops_nothing_and_when_it_has_room_all_is_there_again() {
+    let mut node = Node::new();
+    node.interest("s");
+    node.put("s", publisher("a", 1, 1, "one"));
+    node.settle();
+    node.told();
+    node.disk.is_full = true;
+    for number in 0..10 {
+        node.put("s", publisher(&format!("p{number}"), 1, 1, "here"));
+        node.settle();
+    }
+    assert_eq!(node.told().iter().map(|told| told.1).sum::<usize>(), 10);
+    assert_eq!(
+        node.data.journal().trouble().as_deref(),
+        Some("no space left")
+    );
+    node.pass(Duration::from_secs(100));
+    // Killed now, it knows at least what it knew before.
+    let early = Node::start(
+        Disk {
+            is_full: false,
+            ..node.disk.clone()
+        },
+        node.now,
+        BOOT,
+        Durability::Always,
+    );
+    assert_eq!(early.held("s"), 1);
+
+    node.disk.is_full = false;
+    node.pass(limits::JOURNAL_RETRY_MAX);
+
+    assert_eq!(node.data.journal().trouble(), None);
+    assert_eq!(node.kill().held("s"), 11);
+}
+
+#[test]
+fn a_log_is_replaced_by_what_is_left_of_it() {
+    let mut node = Node::new();
+    let text = "x".repeat(200);
+    for round in 0..30 {
+        for number in 0..1_000 {
+            let publisher = publisher(&format!("p{number}"), 1, round, &format!("{text}{round}"));
+            node.put(&format!("s{}", number % 10), publisher);
+            if number % 100 == 0 {
+                node.turn();
+                node.work();
+            }
+        }
+        node.settle();
+        let bound = 3 * node.data.journal().live_bytes() + (64 << 20) / u64::from(SHARDS);
+        assert!(
+            (node.disk.bytes() as u64) < bound,
+            "round {round}: {}",
+            node.disk.bytes()
+        );
+    }
+    let written = node.data.journal().written_bytes();
+    assert!(
+        (node.disk.bytes() as u64) < written / 2,
+        "it was never replaced"
+    );
+
+    let node = node.kill();
+
+    for service in 0..10 {
+        assert_eq!(node.held(&format!("s{service}")), 100);
+    }
+    let datum = node.data.datum(&id("s3")).expect("a datum");
+    assert!(
+        datum
+            .publishers()
+            .iter()
+            .all(|it| it.order.version == 1 && it.boxes.bytes().ends_with(b"29"))
+    );
+}
+
+#[test]
+fn changes_during_a_snapshot_win_over_it() {
+    let mut node = Node::new();
+    let text = "x".repeat(2_000);
+    for number in 0..1_100 {
+        node.put("s", publisher(&format!("p{number:04}"), 1, 1, &text));
+    }
+    // Half of the log is dead now.
+    for number in 0..1_100 {
+        node.put(
+            "s",
+            publisher(&format!("p{number:04}"), 1, 2, &format!("{text}2")),
+        );
+        if number % 50 == 0 {
+            node.turn();
+            node.work();
+        }
+    }
+    for number in 0..1_100 {
+        let register_id = format!("p{number:04}");
+        match number % 3 {
+            0 => node.remove("s", &register_id, closed(1, 2)),
+            1 => node.put("s", publisher(&register_id, 1, 3, "three")),
+            _ => {}
+        }
+        node.turn();
+        node.work();
+    }
+    node.settle();
+    let shown: Vec<_> = listed(&node);
+
+    let node = node.kill();
+
+    assert_eq!(listed(&node), shown);
+}
+
+fn listed(node: &Node) -> Vec<(RegisterId, Boxes)> {
+    let datum = node.data.datum(&id("s")).expect("a datum");
+    let publishers = datum.publishers().iter();
+    publishers
+        .map(|publisher| (publisher.register_id.clone(), publisher.boxes.clone()))
+        .collect()
+}
+
+#[test]
+fn an_orderly_end_is_sealed_on_the_medium() {
+    let mut node = Node::new();
+    node.put("s", publisher("a", 1, 1, "one"));
+
+    node.handle(Event::Seal);
+    node.settle();
+
+    assert!(node.data.journal().is_sealed());
+    assert_eq!(node.disk.kernel, node.disk.medium);
+    let sealed = replay(&node.disk).1;
+    assert_eq!(sealed.services.len(), 1);
+}
+
+#[test]
+fn where_pushes_wait_for_the_medium_nothing_shown_is_lost_with_the_power() {
+    let mut node = Node::start(Disk::default(), now(), BOOT, Durability::Always);
+    node.interest("s");
+    node.put("s", publisher("a", 1, 1, "one"));
+    while node.told().iter().all(|told| told.1 == 0) {
+        node.turn();
+        node.work();
+    }
+
+    assert_eq!(node.cut_power().held("s"), 1);
+}
