@@ -16,7 +16,7 @@ use crate::config::FlagValue;
     version = crate::version(),
     about = "Rollcall, a service registry: providers publish where they are, consumers are pushed every change",
     after_help = "Settings come from the file, then from ROLLCALL__SECTION__KEY, then from flags; the last to speak wins.\n\
-                  Exit codes: 0 stopped in order, 64 bad usage or configuration, 69 this host cannot run it, 70 internal error."
+                  Exit codes: 0 stopped in order, 1 a journal is damaged (journal --verify), 64 bad usage or configuration, 69 this host cannot run it, 70 internal error."
 )]
 pub struct LowArgs {
     /// What to do; `serve` where nothing is said.
@@ -28,13 +28,23 @@ pub struct LowArgs {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the node until SIGTERM or SIGINT (the default)
     #[default]
     Serve,
     /// Print the configuration in effect as TOML and end; exit code 64 if it is not valid
     CheckConfig,
+    /// Print what the journal in a data directory holds: segments, records, live and dead bytes, damage. Only reads, also
+    /// while a node uses the directory
+    Journal {
+        /// The data directory
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// End with exit code 1 when something is damaged; the torn tail that a killed node leaves is no damage
+        #[arg(long)]
+        verify: bool,
+    },
     /// Print a shell's completion script
     Completions {
         /// Which shell

@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
 use crate::host::HostError;
+use crate::journal::JournalError;
 use crate::node::StartError;
 
 /// What the shell and systemd are told, after `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// What was to be verified is not as it must be.
+    Damaged = 1,
     /// Bad usage or configuration: the same start will fail again.
     Usage = 64,
     /// This host cannot run it as it is: a port is taken, the kernel forbids io_uring, a limit is too low.
@@ -38,6 +41,10 @@ pub enum Error {
     Start(StartError),
     /// Logging did not start.
     Log(std::io::Error),
+    /// There is no journal to tell of.
+    Journal(JournalError),
+    /// The journal that was to be verified is damaged in so many places.
+    Damaged(usize),
     /// Standard output cannot be written.
     Output(std::io::Error),
 }
@@ -48,6 +55,9 @@ impl Error {
         match self {
             Self::Usage(_) | Self::Config(_) => Exit::Usage,
             Self::Host(_) | Self::Log(_) => Exit::Unavailable,
+            Self::Journal(JournalError::Nothing(_)) => Exit::Usage,
+            Self::Journal(_) => Exit::Unavailable,
+            Self::Damaged(_) => Exit::Damaged,
             Self::Start(error) => error.exit(),
             Self::Output(_) => Exit::Internal,
         }
@@ -63,6 +73,8 @@ impl fmt::Display for Error {
             Self::Host(error) => error.fmt(f),
             Self::Start(error) => error.fmt(f),
             Self::Log(error) => write!(f, "no thread for the log: {error}"),
+            Self::Journal(error) => error.fmt(f),
+            Self::Damaged(places) => write!(f, "the journal is damaged; places: {places}"),
             Self::Output(error) => write!(f, "standard output: {error}"),
         }
     }
@@ -85,6 +97,12 @@ impl From<ConfigErrors> for Error {
 impl From<HostError> for Error {
     fn from(error: HostError) -> Self {
         Self::Host(error)
+    }
+}
+
+impl From<JournalError> for Error {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
     }
 }
 

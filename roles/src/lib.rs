@@ -15,6 +15,7 @@ mod driver;
 pub mod error;
 mod framing;
 pub mod host;
+pub mod journal;
 mod lanes;
 pub mod log;
 pub mod metrics;

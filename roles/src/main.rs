@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use rollcall::args::{Command, Flags, LowArgs};
 use rollcall::config::Config;
 use rollcall::error::{Error, Exit};
-use rollcall::{host, log, node};
+use rollcall::{host, journal, log, node};
 use tikv_jemallocator::Jemalloc;
 
 /// Gives back what departed clients held within seconds, also while nobody allocates; pipelined registrations cost a tenth
@@ -38,6 +38,14 @@ fn run() -> Result<(), Error> {
     match args.command.unwrap_or_default() {
         Command::Serve => serve(load(args.flags)?),
         Command::CheckConfig => print(&load(args.flags)?.to_string()),
+        Command::Journal { directory, verify } => {
+            let survey = journal::survey(&directory)?;
+            print(&survey.to_string())?;
+            match survey.damages() {
+                places if verify && places > 0 => Err(Error::Damaged(places)),
+                _ => Ok(()),
+            }
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut LowArgs::command(), "rollcall", &mut script);

@@ -353,7 +353,7 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
 }
 
 /// A number nobody outside can guess, from the seed that the standard library draws for its own tables.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
