@@ -231,6 +231,7 @@ impl FakeCore {
             configurators: self.configurators.len() as u64,
             datums: self.datums.len() as u64,
             stored_publishers: self.datums.iter().map(|datum| datum.publishers).sum(),
+            awaiting_publishers: 0,
         }
     }
 
