@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 
 use rollcall_core::bolt::Protocol;
+use rollcall_core::data::journal::Journal;
 use rollcall_core::data::{self, Data};
 use rollcall_core::machine::{Instant, Machine, Now};
 use rollcall_core::message::Boxes;
@@ -73,7 +74,7 @@ impl Node {
         };
         Self {
             session: Session::new(place, Seed(1)),
-            data: Data::new(Seed(1), DatumVersion::NOTHING_KNOWN),
+            data: Data::new(Seed(1), DatumVersion::NOTHING_KNOWN, Journal::off()),
             now: Now {
                 monotonic: Instant(1),
                 wall_ms: 1_800_000_000_000,
@@ -141,7 +142,10 @@ impl Node {
 
     fn pass_on(&mut self) {
         let mut said = std::mem::take(&mut self.said);
-        for data::Effect::ToSession { message, .. } in said.drain(..) {
+        for effect in said.drain(..) {
+            let data::Effect::ToSession { message, .. } = effect else {
+                panic!("without a journal there is nothing else to do: {effect:?}");
+            };
             self.session
                 .handle(self.now, Event::FromData(message), &mut self.effects);
         }

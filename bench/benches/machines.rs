@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rollcall_core::bolt::{CODEC_HESSIAN, Protocol};
+use rollcall_core::data::journal::Journal;
 use rollcall_core::data::{self, Data};
 use rollcall_core::exchange::{ToData, Token};
 use rollcall_core::machine::{Instant, Machine, Now};
@@ -89,7 +90,7 @@ fn ring(c: &mut Criterion) {
 fn datum_put(c: &mut Criterion) {
     let mut group = c.benchmark_group("datum_put");
     for publishers in [10, 1_000, 10_000] {
-        let mut data = Data::new(SEED, DatumVersion::NOTHING_KNOWN);
+        let mut data = Data::new(SEED, DatumVersion::NOTHING_KNOWN, Journal::off());
         let mut out = Vec::new();
         let mut put = |data: &mut Data, (version, event): (u64, data::Event)| {
             data.handle(now(version), event, &mut out);
@@ -170,7 +171,7 @@ impl Core {
         };
         let mut core = Self {
             session: Session::new(place, SEED),
-            data: Data::new(SEED, DatumVersion::NOTHING_KNOWN),
+            data: Data::new(SEED, DatumVersion::NOTHING_KNOWN, Journal::off()),
             wanted: Vec::new(),
             said: Vec::new(),
             out: Vec::with_capacity(64 << 10),
@@ -291,7 +292,10 @@ impl Core {
     }
 
     fn hear_data(&mut self) {
-        for data::Effect::ToSession { message, .. } in std::mem::take(&mut self.said) {
+        for effect in std::mem::take(&mut self.said) {
+            let data::Effect::ToSession { message, .. } = effect else {
+                panic!("without a journal there is nothing else to do: {effect:?}");
+            };
             self.tell(session::Event::FromData(message));
         }
     }

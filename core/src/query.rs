@@ -188,6 +188,8 @@ pub struct Counts {
     pub datums: u64,
     /// Publishers in the datums that this core owns.
     pub stored_publishers: u64,
+    /// Those of them that are known from before a restart and await their client.
+    pub awaiting_publishers: u64,
 }
 
 impl Counts {
@@ -199,6 +201,7 @@ impl Counts {
         self.configurators += other.configurators;
         self.datums += other.datums;
         self.stored_publishers += other.stored_publishers;
+        self.awaiting_publishers += other.awaiting_publishers;
     }
 }
 

@@ -136,6 +136,21 @@ stats! {
         Gauge "stored_publishers" { stored_publishers }
         /// Publishers of connections that we ended, kept for a grace.
         Gauge "publishers_in_grace" { publishers_in_grace }
+        /// Publishers known from before a restart whose clients have not come back.
+        Gauge "publishers_awaiting" { publishers_awaiting }
+
+        /// Cores whose pushes do not wait for the journal because the disk is slow or fails.
+        Gauge "journal_degraded" { journal_degraded }
+        /// Bytes that the journal has written.
+        Counter "journal_written_bytes_total" { journal_written_bytes }
+        /// Stretches of the journal that the start could not read.
+        Counter "journal_damages_total" { journal_damages }
+        /// Bytes of the journal, by what they are: all files, what live publishers need, and what waits for the disk.
+        Gauge "journal_bytes" by "of" {
+            journal_disk_bytes = "disk",
+            journal_live_bytes = "live",
+            journal_pending_bytes = "pending",
+        }
 
         /// Requests handled, by kind.
         Counter "requests_total" by "kind" {

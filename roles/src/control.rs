@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use rollcall_core::data::Summary;
 use rollcall_core::machine::Instant;
 use rollcall_core::meta::{Applied, MetaCommand, MetaState};
 use rollcall_core::names::CoreId;
@@ -22,15 +21,8 @@ use rollcall_io::signal::{Signals, Stop};
 
 use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
-use crate::remembered::Remembered;
 use crate::systemd;
 
-/// Shortest pause between two writes of what must be known after a restart ...
-const WRITE_PAUSE_MIN: Duration = Duration::from_millis(2);
-/// ... and for each service so much more, some twenty times what gathering and writing it takes.
-const WRITE_PAUSE_PER_SERVICE: Duration = Duration::from_micros(2);
-/// How long after a failed write it is tried again.
-const WRITE_RETRY: Duration = Duration::from_secs(1);
 /// A core that does not answer for so long is reported as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A drain that is not over so long after its time is ended.
@@ -45,10 +37,7 @@ pub(crate) struct Control {
     facts: Facts,
     phase: Cell<Phase>,
     drain: Duration,
-    memory: Option<Remembered>,
-    /// Something changed since the memory was asked for last.
-    is_outdated: Cell<bool>,
-    is_writing: Cell<bool>,
+    troubles: RefCell<BTreeMap<CoreId, String>>,
     /// When the cores were asked last whether they live.
     reported_at: Cell<Instant>,
 }
@@ -61,12 +50,7 @@ struct Waiting {
 
 impl Control {
     /// A node of these facts that hands its clients over within `drain`.
-    pub(crate) fn new(
-        mesh: Mesh<Message>,
-        facts: Facts,
-        drain: Duration,
-        memory: Option<Remembered>,
-    ) -> Rc<Self> {
+    pub(crate) fn new(mesh: Mesh<Message>, facts: Facts, drain: Duration) -> Rc<Self> {
         Rc::new(Self {
             mesh: RefCell::new(mesh),
             meta: RefCell::default(),
@@ -75,9 +59,7 @@ impl Control {
             phase: Cell::new(facts.phase),
             facts,
             drain,
-            memory,
-            is_outdated: Cell::new(false),
-            is_writing: Cell::new(false),
+            troubles: RefCell::default(),
             reported_at: Cell::default(),
         })
     }
@@ -87,16 +69,11 @@ impl Control {
         self.phase.set(Phase::Serving);
         let mut ends_at = None;
         let mut drained = 0;
-        let mut last_summaries = Vec::new();
         loop {
             drained += self.receive();
             self.give_up_on_silent_cores();
             match signals.take() {
-                Some(Stop::Orderly) => {
-                    // Asked before the drain is told: what clients lose by it is not to be forgotten.
-                    last_summaries = self.send_all(ToCore::Remember);
-                    ends_at = Some(self.begin_drain());
-                }
+                Some(Stop::Orderly) => ends_at = Some(self.begin_drain()),
                 Some(Stop::Immediate) => break,
                 None => {}
             }
@@ -111,7 +88,6 @@ impl Control {
         }
         // Nobody receives from here on: who has no answer yet gets none.
         drop(self.waiting.take());
-        self.write_last(last_summaries).await;
         tracing::info!("stopping");
         self.tell_all(|| ToCore::Stop);
         while self.owes() {
@@ -125,61 +101,6 @@ impl Control {
     fn owes(&self) -> bool {
         let mesh = self.mesh.borrow();
         (0..self.facts.cores).any(|core| mesh.owed(Place::Core(CoreId(core))) > 0)
-    }
-
-    /// Has what must be known after a restart gathered and written, beside everything else: the first change at once,
-    /// what follows after a pause that grows with the number of services, so that it costs little of anybody's time.
-    fn remember(self: &Rc<Self>) {
-        self.is_outdated.set(true);
-        if self.memory.is_none() || self.is_writing.replace(true) {
-            return;
-        }
-        let control = Rc::clone(self);
-        rt::spawn(async move {
-            while control.is_outdated.replace(false) && control.phase.get() == Phase::Serving {
-                let services = control.write_memory().await;
-                rt::sleep(WRITE_PAUSE_MIN + WRITE_PAUSE_PER_SERVICE * services).await;
-            }
-            control.is_writing.set(false);
-        });
-    }
-
-    /// Says how many services it wrote.
-    async fn write_memory(&self) -> u32 {
-        let Some(memory) = self.memory.clone() else {
-            return 0;
-        };
-        let Some(summary) = join(self.send_all(ToCore::Remember)).await else {
-            return self.write_again_later().await;
-        };
-        if self.phase.get() != Phase::Serving {
-            // The last word is written by whoever ends the node.
-            return 0;
-        }
-        let services = u32::try_from(summary.services.len()).unwrap_or(u32::MAX);
-        match rt::spawn_blocking(move || memory.save(&summary)).await {
-            Ok(Ok(())) => return services,
-            Ok(Err(error)) => tracing::warn!(%error, "what a restart needs could not be written"),
-            Err(_) => tracing::warn!("what a restart needs could not be written"),
-        }
-        self.write_again_later().await
-    }
-
-    /// What the cores told is not on disk, and they will not tell it again by themselves.
-    async fn write_again_later(&self) -> u32 {
-        self.is_outdated.set(true);
-        rt::sleep(WRITE_RETRY).await;
-        0
-    }
-
-    async fn write_last(&self, summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) {
-        if let Some(memory) = &self.memory
-            && !summaries.is_empty()
-            && let Some(summary) = join(summaries).await
-            && let Err(error) = memory.save_for_good(&summary)
-        {
-            tracing::warn!(%error, "what a restart needs could not be written");
-        }
     }
 
     /// Tells systemd's watchdog that every core still answers; a core that hangs keeps the word from being given.
@@ -212,18 +133,21 @@ impl Control {
     }
 
     /// Hands answers to those who wait; says how many cores have no client left.
-    fn receive(self: &Rc<Self>) -> usize {
+    fn receive(&self) -> usize {
         let mut drained = 0;
-        let mut is_changed = false;
         self.mesh
             .borrow_mut()
             .receive(|from, message| match message {
                 Message::ToControl(ToControl::Drained) => drained += 1,
-                Message::ToControl(ToControl::Changed) => is_changed = true,
+                Message::ToControl(ToControl::Trouble(core, trouble)) => {
+                    let mut troubles = self.troubles.borrow_mut();
+                    match trouble {
+                        Some(trouble) => troubles.insert(core, trouble),
+                        None => troubles.remove(&core),
+                    };
+                }
                 Message::ToControl(answer) => {
-                    let (ToControl::Answered(ticket, _)
-                    | ToControl::Done(ticket, _)
-                    | ToControl::Remembered(ticket, _)) = answer
+                    let (ToControl::Answered(ticket, _) | ToControl::Done(ticket, _)) = answer
                     else {
                         return;
                     };
@@ -234,9 +158,6 @@ impl Control {
                 }
                 other => unreachable!("{from:?} never says {other:?} to the control executor"),
             });
-        if is_changed {
-            self.remember();
-        }
         drained
     }
 
@@ -291,19 +212,6 @@ impl Control {
     }
 }
 
-/// What all cores together must know after a restart; nothing if one did not say.
-async fn join(summaries: Vec<(CoreId, oneshot::Receiver<ToControl>)>) -> Option<Summary> {
-    let mut all = Summary::default();
-    for (_, summary) in summaries {
-        let Ok(ToControl::Remembered(_, summary)) = summary.await else {
-            return None;
-        };
-        all.highest = all.highest.max(summary.highest);
-        all.services.extend(summary.services);
-    }
-    Some(all)
-}
-
 /// The number of connections that all cores have touched.
 async fn sum(answers: Vec<(CoreId, oneshot::Receiver<ToControl>)>) -> Result<u64, Unanswered> {
     let mut sum = 0;
@@ -327,6 +235,7 @@ impl admin::Node for Control {
     fn facts(&self) -> Facts {
         Facts {
             phase: self.phase.get(),
+            troubles: self.troubles.borrow().values().cloned().collect(),
             ..self.facts.clone()
         }
     }
@@ -385,6 +294,7 @@ pub(crate) fn facts(config: &crate::config::Config, cores: u16, bolt: SocketAddr
                 port: advertise.port(),
             }),
         started_ms: Clock::now().wall_ms,
+        troubles: Vec::new(),
         others: Vec::new(),
     }
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_core::data::{self, Data, Summary};
-use rollcall_core::limits;
+use rollcall_core::data::journal::{Durability, Journal, Lane, Life, Operation};
+use rollcall_core::data::{self, Data, Report};
 use rollcall_core::machine::{Instant, Machine, Now};
 use rollcall_core::names::{ConnectId, CoreId, Interner, Member, Name};
 use rollcall_core::query::{Answer, Query};
@@ -16,26 +16,32 @@ use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 use rollcall_io::clock::Clock;
 use rollcall_io::executor::Bell;
+use rollcall_io::file::Directory;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{EndedBy, Net, Reason};
 
 use crate::connections::{ConnectionListener, MakeListeners};
 use crate::framing::Bolt;
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
+use crate::recovery::{CLUSTER, Journals, RecoveryError};
 
 /// How often Session and Data may pass messages to and fro in one turn before the sockets have theirs.
 const ROUNDS_PER_TURN: usize = 3;
+/// How long the orderly end of the journal may take.
+const SEAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One data core at work.
 pub(crate) struct Driver {
     core: CoreId,
     net: Net<Bolt>,
     mesh: Mesh<Message>,
+    /// Of the journal, if there is one.
+    files: Option<Directory>,
     roles: Roles,
     handover: Option<Handover>,
     congested: Vec<bool>,
-    remembered: Remembered,
-    stopped: bool,
+    /// The end of the node was ordered, and must come until then.
+    ends_at: Option<Instant>,
 }
 
 /// The machines of a core, and what they want done.
@@ -54,6 +60,9 @@ pub(crate) struct Roles {
     /// What `settle` has looked at and left for the sockets and lanes.
     outward: Vec<session::Effect>,
     said: Vec<data::Effect>,
+    /// What the journal wants of the disk.
+    disk: Vec<(Lane, Operation)>,
+    reports: Vec<Report>,
     looked_at: Vec<session::Effect>,
 }
 
@@ -61,23 +70,16 @@ pub(crate) struct Roles {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) rules: session::Rules,
-    /// What the node remembers of its former life.
-    pub(crate) before: Arc<Summary>,
+    /// What former lives have left.
+    pub(crate) journals: Journals,
+    /// How long publishers known from before a restart await their client.
+    pub(crate) return_grace: Duration,
     /// The node's zone.
     pub(crate) zone: Name,
     /// Addresses that may take clients off, beside loopback.
     pub(crate) cancel_from: Arc<[IpAddr]>,
     /// Who is told of connections.
     pub(crate) listeners: MakeListeners,
-}
-
-/// What the control executor wrote last of this core, for the next start.
-struct Remembered {
-    population_changes: u64,
-    /// Half of the reserved versions are given then.
-    renewed_at: DatumVersion,
-    /// It was told that this is no longer so, and will ask.
-    is_outdated: bool,
 }
 
 /// The clients of a stopping node, on their way to others, spread over time.
@@ -90,36 +92,37 @@ struct Handover {
 }
 
 impl Roles {
-    /// The machines of one core.
-    pub(crate) fn new(place: SessionPlace, seed: Seed, setup: &Setup) -> Self {
-        let Setup {
-            rules,
-            before,
-            zone,
-            cancel_from,
-            listeners,
-        } = setup;
-        let place_core = place.me.core;
-        let now = Clock::now();
-        let own = before.services.iter().copied();
-        let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == place.me);
-        let mut data = Data::new(seed, before.highest);
-        data.expect(now.monotonic + limits::RETURN_MAX, own, seed);
-        Self {
-            me: place.me,
-            now,
-            session: Session::with_rules(place, seed, rules.clone()),
+    /// The machines of one core, with what its journal knows. Blocks while that is read.
+    pub(crate) fn recover(
+        place: SessionPlace,
+        seed: Seed,
+        setup: &Setup,
+    ) -> Result<Self, RecoveryError> {
+        let me = place.me;
+        let mut names = Interner::new(seed);
+        let mut stats = Stats::default();
+        let data = recover_data(&place, seed, setup, &mut names, &mut stats)?;
+        Ok(Self {
+            me,
+            now: Clock::now(),
+            session: Session::with_rules(place, seed, setup.rules.clone()),
             data,
-            names: Interner::new(seed),
-            stats: Stats::default(),
-            listeners: listeners(place_core),
-            zone: Name::clone(zone),
-            cancel_from: Arc::clone(cancel_from),
+            names,
+            stats,
+            listeners: (setup.listeners)(me.core),
+            zone: Name::clone(&setup.zone),
+            cancel_from: Arc::clone(&setup.cancel_from),
             wanted: Vec::new(),
             outward: Vec::new(),
             said: Vec::new(),
+            disk: Vec::new(),
+            reports: Vec::new(),
             looked_at: Vec::new(),
-        }
+        })
+    }
+
+    fn data_event(&mut self, event: data::Event) {
+        self.data.handle(self.now, event, &mut self.said);
     }
 
     pub(crate) fn session_event(&mut self, event: session::Event) {
@@ -145,9 +148,15 @@ impl Roles {
     }
 
     fn hear_data(&mut self) {
-        for data::Effect::ToSession { message, .. } in self.said.drain(..) {
-            let event = session::Event::FromData(message);
-            self.session.handle(self.now, event, &mut self.wanted);
+        for effect in self.said.drain(..) {
+            match effect {
+                data::Effect::ToSession { message, .. } => {
+                    let event = session::Event::FromData(message);
+                    self.session.handle(self.now, event, &mut self.wanted);
+                }
+                data::Effect::Disk { lane, operation } => self.disk.push((lane, operation)),
+                data::Effect::Report(report) => self.reports.push(report),
+            }
         }
     }
 
@@ -173,39 +182,97 @@ impl Roles {
     }
 }
 
+fn recover_data(
+    place: &SessionPlace,
+    seed: Seed,
+    setup: &Setup,
+    names: &mut Interner,
+    stats: &mut Stats,
+) -> Result<Data, RecoveryError> {
+    let Setup {
+        journals,
+        return_grace,
+        ..
+    } = setup;
+    let durability = journals.durability();
+    if durability == Durability::Off {
+        return Ok(Data::new(seed, DatumVersion::NOTHING_KNOWN, Journal::off()));
+    }
+    let is_mine = |hash| place.ring.owner_at(hash) == place.me;
+    let recovered = journals.recover(place.me.core, seed, names, &is_mine)?;
+    stats.journal_damages = recovered.damages;
+    let life = Life {
+        durability,
+        cluster: CLUSTER,
+        shard: place.me.core.0,
+        shards: place.cores,
+        boot_id: journals.boot_id(),
+    };
+    let floor = recovered.replayed.highest;
+    let journal = Journal::new(life, recovered.former, floor);
+    let mut data = Data::new(seed, floor, journal);
+    let services = recovered.replayed.services;
+    let now = Clock::monotonic();
+    data.recover(now, *return_grace, services, recovered.is_complete);
+    Ok(data)
+}
+
 impl Driver {
     /// A core that serves the connections of `net` and talks with the others through `mesh`.
-    pub(crate) fn new(core: CoreId, net: Net<Bolt>, mesh: Mesh<Message>, roles: Roles) -> Self {
+    pub(crate) fn new(
+        core: CoreId,
+        net: Net<Bolt>,
+        mesh: Mesh<Message>,
+        files: Option<Directory>,
+        roles: Roles,
+    ) -> Self {
         Self {
             core,
             net,
             congested: vec![false; mesh.cores()],
-            // The first version is a change of what was written at the start, and has it written anew.
-            remembered: Remembered {
-                population_changes: 0,
-                renewed_at: roles.data.highest(),
-                is_outdated: false,
-            },
             mesh,
+            files,
             roles,
             handover: None,
-            stopped: false,
+            ends_at: None,
         }
+    }
+
+    /// Brings the journal so far that versions may be given; says why not if the disk fails.
+    pub(crate) async fn prepare(&mut self, bell: &mut Bell) -> Option<String> {
+        while !self.roles.data.journal().is_ready() {
+            self.roles.now = Clock::now();
+            self.hear_disk();
+            self.roles.handle_timeouts();
+            self.ask_disk();
+            let files = &mut self.files;
+            bell.wait(|| files.as_mut().is_none_or(Directory::prepare_sleep))
+                .await;
+        }
+        self.roles.data.journal().trouble()
     }
 
     /// Works until the control executor says stop.
     pub(crate) async fn run(mut self, mut bell: Bell) {
-        while !self.stopped {
+        while !self.is_over() {
             let worked = self.turn();
             if worked {
                 bell.pass(self.roles.now.monotonic).await;
             } else {
                 let deadline = self.next_timeout();
                 let Self {
-                    net, mesh, roles, ..
+                    net,
+                    mesh,
+                    files,
+                    roles,
+                    ..
                 } = &mut self;
-                bell.wait(|| mesh.is_quiet() && net.prepare_sleep(roles.now, deadline))
-                    .await;
+                bell.wait(|| {
+                    mesh.is_quiet()
+                        && files.as_mut().is_none_or(Directory::prepare_sleep)
+                        && net.prepare_sleep(roles.now, deadline)
+                })
+                .await;
             }
         }
     }
@@ -215,6 +282,7 @@ impl Driver {
         self.roles.now = Clock::now();
         self.roles.stats.turns += 1;
         let mut worked = self.net.poll(self.roles.now, &mut self.roles);
+        worked |= self.hear_disk();
         worked |= self.receive();
         worked |= self.hand_over();
         self.roles.settle();
@@ -225,13 +293,77 @@ impl Driver {
             worked = true;
             self.roles.handle_timeouts();
         }
+        self.ask_disk();
         self.perform();
-        self.tell_changed();
+        self.report();
         self.net.flush();
         worked |= self.mesh.flush();
         // What is still owed now has found no slot.
         self.tell_congestion();
         worked
+    }
+
+    /// The orderly end of the journal was waited for, or for long enough.
+    fn is_over(&self) -> bool {
+        let is_sealed = self.roles.data.journal().is_sealed();
+        self.ends_at
+            .is_some_and(|at| is_sealed || at <= self.roles.now.monotonic)
+    }
+
+    fn ask_disk(&mut self) {
+        for (lane, operation) in self.roles.disk.drain(..) {
+            let files = self.files.as_mut();
+            let files = files.expect("only a journal asks for anything, and it has files");
+            files.begin(lane, operation);
+        }
+    }
+
+    fn hear_disk(&mut self) -> bool {
+        let mut worked = false;
+        for finished in self.files.iter_mut().flat_map(Directory::finished) {
+            worked = true;
+            self.roles.data_event(data::Event::Disk {
+                lane: finished.lane,
+                result: finished.result.map_err(|error| error.to_string()),
+                buffer: finished.buffer,
+            });
+        }
+        self.roles.hear_data();
+        worked
+    }
+
+    /// Tells operators what the journal and the return of the clients have come to.
+    fn report(&mut self) {
+        let core = self.core.0;
+        if self.roles.reports.is_empty() {
+            return;
+        }
+        for report in self.roles.reports.drain(..) {
+            match report {
+                Report::JournalDegraded(reason) => {
+                    tracing::error!(core, reason, "journal degraded, pushes go on without it")
+                }
+                Report::JournalRecovered => tracing::info!(core, "journal recovered"),
+                Report::ReturnExtended { missing, awaited } => {
+                    tracing::warn!(
+                        core,
+                        missing,
+                        awaited,
+                        "most publishers from before the restart are missing, they are awaited for longer"
+                    )
+                }
+                Report::ReturnOver { removed, awaited } => {
+                    tracing::info!(
+                        core,
+                        removed,
+                        awaited,
+                        "publishers from before the restart are no longer awaited"
+                    )
+                }
+            }
+        }
+        let trouble = self.roles.data.trouble();
+        self.tell_control(ToControl::Trouble(self.core, trouble));
     }
 
     fn perform(&mut self) {
@@ -273,18 +405,11 @@ impl Driver {
                 self.roles.session_event(session::Event::Order(order));
                 self.done(ticket, touched);
             }
-            ToCore::Remember(ticket) => {
-                let summary = self.roles.data.remember(self.roles.now);
-                let data = &self.roles.data;
-                self.remembered = Remembered {
-                    population_changes: data.population_changes(),
-                    renewed_at: data.highest().half_way_to(summary.highest),
-                    is_outdated: false,
-                };
-                self.tell_control(ToControl::Remembered(ticket, summary));
-            }
             ToCore::Drain(over) => self.begin_handover(over),
-            ToCore::Stop => self.stopped = true,
+            ToCore::Stop => {
+                self.roles.data_event(data::Event::Seal);
+                self.ends_at = Some(self.roles.now.monotonic + SEAL_PATIENCE);
+            }
         }
     }
 
@@ -352,17 +477,6 @@ impl Driver {
         }
     }
 
-    /// Has what changed written; one word is enough for all changes until it is asked for.
-    fn tell_changed(&mut self) {
-        let data = &self.roles.data;
-        let known = &mut self.remembered;
-        let is_outdated = data.population_changes() != known.population_changes
-            || data.highest() > known.renewed_at;
-        if is_outdated && !std::mem::replace(&mut known.is_outdated, true) {
-            self.tell_control(ToControl::Changed);
-        }
-    }
-
     fn begin_handover(&mut self, over: Duration) {
         self.net.stop_accepting();
         self.roles.session_event(session::Event::Draining);
@@ -396,7 +510,7 @@ impl Driver {
 
     fn next_timeout(&self) -> Option<Instant> {
         let handover = self.handover.as_ref().and_then(Handover::next);
-        [self.roles.next_timeout(), handover]
+        [self.roles.next_timeout(), handover, self.ends_at]
             .into_iter()
             .flatten()
             .min()

@@ -20,7 +20,7 @@ use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 use rollcall_io::file::{DiskError, Folder};
 
-use crate::node::random;
+use crate::host::random;
 
 /// How often a shard is read that a node compacts meanwhile. Reading takes less than what would have to be written for that.
 const READS_MAX: usize = 10;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rollcall_core::data::Summary;
 use rollcall_core::meta::MetaCommand;
+use rollcall_core::names::CoreId;
 use rollcall_core::query::{Answer, Order, Query};
 use rollcall_core::session::lane::Lane;
 
@@ -31,8 +31,6 @@ pub(crate) enum ToCore {
     Apply(Ticket, MetaCommand),
     /// Do this once.
     Order(Ticket, Order),
-    /// Say what must be known after a restart.
-    Remember(Ticket),
     /// Take no new client, and hand over those there are within this time.
     Drain(Duration),
     /// End now.
@@ -46,10 +44,8 @@ pub(crate) enum ToControl {
     Answered(Ticket, Answer),
     /// A command or an order is carried out, and touched so many connections.
     Done(Ticket, u64),
-    /// Something changed that must be known after a restart; said once until it was asked for.
-    Changed,
-    /// What must be known after a restart.
-    Remembered(Ticket, Summary),
+    /// What is wrong with this core by now, if anything is.
+    Trouble(CoreId, Option<String>),
     /// No client is left.
     Drained,
 }

@@ -20,7 +20,7 @@ mod lanes;
 pub mod log;
 pub mod metrics;
 pub mod node;
-mod remembered;
+mod recovery;
 mod session;
 pub mod systemd;
 

@@ -194,6 +194,7 @@ mod tests {
             bolt: "127.0.0.1:9600".parse().expect("an address"),
             advertise: None,
             started_ms: 1_500,
+            troubles: Vec::new(),
             others: Vec::new(),
         }
     }

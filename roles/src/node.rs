@@ -7,29 +7,28 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rollcall_core::data::Summary;
+use rollcall_core::data::journal::Durability;
 use rollcall_core::limits;
 use rollcall_core::names::{Member, Name, NodeId};
 use rollcall_core::ring::HashRing;
 use rollcall_core::session::{Place, Rules};
 use rollcall_core::tables::Seed;
-use rollcall_core::version::VersionClock;
-use rollcall_io::clock::Clock;
 use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
+use rollcall_io::file::{DataDirectory, Directory};
 use rollcall_io::http::HttpListener;
 use rollcall_io::listener::{self, Listening};
 use rollcall_io::mesh::{self, Mesh};
 use rollcall_io::net::{Admission, Net, Settings, TransportKind};
-use rollcall_io::{probe, signal};
+use rollcall_io::{host, probe, signal};
 
 use crate::admin::{Access, Admin, Role};
-use crate::config::{Config, Cores, Transport};
+use crate::config::{Config, Cores, Journal, Transport};
 use crate::connections::ConnectionLog;
 use crate::control::{self, Control};
 use crate::driver::{Driver, Roles, Setup};
 use crate::error::Exit;
 use crate::lanes::Message;
-use crate::remembered::Remembered;
+use crate::recovery::{Journals, RecoveryError};
 use crate::systemd;
 
 /// How long open HTTP requests may take once the node has ended.
@@ -73,6 +72,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     executor::prepare_process();
     let seats = seats(&config)?;
     let transport = transport(config.node.transport)?;
+    let data_directory =
+        DataDirectory::lock(&config.node.data_dir).map_err(StartError::unavailable)?;
     let ports = Ports::bind(&config, seats.len())?;
     let control = Ringer::new().map_err(StartError::unavailable)?;
     let signals = signal::Signals::catch(&control).map_err(StartError::unavailable)?;
@@ -82,8 +83,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let control_mesh = meshes
         .pop()
         .expect("the last mesh is that of the control executor");
-    let (memory, before) = recall(&config);
-    let plan = CorePlan::new(&config, transport, seats.len(), before);
+    let journals = journals(&config, &data_directory, seats.len())?;
+    let plan = CorePlan::new(&config, transport, seats.len(), journals);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
 
     let facts = control::facts(&config, plan.cores, ports.bolt);
@@ -93,7 +94,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
         http: ports.http,
         mesh: control_mesh,
         signals,
-        memory,
     };
     let served = executor::run_control(&control, |bell| serve(served, bell))
         .map_err(StartError::unavailable)?;
@@ -132,31 +132,18 @@ fn transport(wanted: Transport) -> Result<TransportKind, StartError> {
     }
 }
 
-/// What the node remembers of its former life. Without a directory that it may write, it starts as if there was none.
-///
-/// The versions of this life are reserved before the first is given: a node that is killed at once, again and again, gives
-/// none twice.
-fn recall(config: &Config) -> (Option<Remembered>, Summary) {
-    let opened = Remembered::in_directory(&config.node.data_dir);
-    let memory = match opened {
-        Ok(memory) => memory,
-        Err(error) => {
-            tracing::warn!(%error, "a restart will not be remembered");
-            return (None, Summary::default());
-        }
+fn journals(
+    config: &Config,
+    directory: &DataDirectory,
+    cores: usize,
+) -> Result<Journals, StartError> {
+    let durability = match config.data.journal {
+        Journal::Interval => Durability::Interval(config.data.journal_sync),
+        Journal::Always => Durability::Always,
+        Journal::Off => Durability::Off,
     };
-    let before = memory.load().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the former life of this node is not known");
-        Summary::default()
-    });
-    let reserved = Summary {
-        highest: VersionClock::new(before.highest, 0).ceiling(Clock::now()),
-        services: before.services.clone(),
-    };
-    if let Err(error) = memory.save(&reserved) {
-        tracing::warn!(%error, "a restart will not be remembered");
-    }
-    (Some(memory), before)
+    let cores = u16::try_from(cores).expect("seats are numbered in 16 bits");
+    Journals::find(directory.path(), cores, durability).map_err(StartError::unavailable)
 }
 
 /// Everything that is listened on, bound before anything starts.
@@ -204,16 +191,16 @@ struct CorePlan {
 }
 
 impl CorePlan {
-    fn new(config: &Config, transport: TransportKind, cores: usize, before: Summary) -> Self {
+    fn new(config: &Config, transport: TransportKind, cores: usize, journals: Journals) -> Self {
         let cores = u16::try_from(cores).expect("seats are numbered in 16 bits");
         let node = NodeId(1);
         let per_ip = config.session.connections_per_ip_max as usize;
         Self {
             cores,
             node,
-            incarnation: random(),
+            incarnation: host::random(),
             ring: HashRing::of_node(node, cores),
-            seed: Seed(random()),
+            seed: Seed(host::random()),
             transport,
             settings: Settings {
                 idle_close: config.session.idle_close,
@@ -229,7 +216,8 @@ impl CorePlan {
                     push_floor: config.session.push_floor,
                     data_center: Name::from(config.node.data_center.as_str()),
                 },
-                before: Arc::new(before),
+                journals,
+                return_grace: config.data.return_grace,
                 zone: Name::from(config.node.zone.as_str()),
                 cancel_from: config.admin.cancel_address_from.clone().into(),
                 listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),
@@ -237,7 +225,7 @@ impl CorePlan {
         }
     }
 
-    fn roles(&self, seat: &Seat) -> Roles {
+    fn roles(&self, seat: &Seat) -> Result<Roles, RecoveryError> {
         let place = Place {
             me: Member {
                 node: self.node,
@@ -247,11 +235,17 @@ impl CorePlan {
             cores: self.cores,
             ring: self.ring.clone(),
         };
-        Roles::new(place, self.seed, &self.setup)
+        Roles::recover(place, self.seed, &self.setup)
     }
 }
 
-/// Starts every core and waits until each has its sockets.
+/// A core's way to the start: what it says when it could serve, and what it waits for then.
+struct Starting {
+    ready: mpsc::SyncSender<Result<(), StartError>>,
+    go: mpsc::Receiver<()>,
+}
+
+/// Starts every core, waits until each has its journal and its sockets, and lets all of them serve.
 fn start_cores(
     plan: &CorePlan,
     seats: Vec<Seat>,
@@ -260,52 +254,98 @@ fn start_cores(
 ) -> Result<Vec<RunningCore>, StartError> {
     let (ready, readiness) = mpsc::sync_channel(seats.len());
     let mut cores = Vec::with_capacity(seats.len());
+    let mut gates = Vec::with_capacity(seats.len());
     for ((seat, listener), mesh) in seats.into_iter().zip(listeners).zip(meshes) {
-        let (plan, ready, on) = (plan.clone(), ready.clone(), seat.clone());
-        let main = move |bell| async move {
-            let admission = Arc::clone(&plan.admission);
-            let settings = plan.settings.clone();
-            let net = Net::new(
-                on.core,
-                plan.transport,
-                vec![listener],
-                &on.ringer,
-                admission,
-                settings,
-            );
-            match net {
-                Ok(net) => {
-                    // Nobody waits for it any more only if another core has failed.
-                    let _ = ready.send(Ok(()));
-                    Driver::new(on.core, net, mesh, plan.roles(&on))
-                        .run(bell)
-                        .await;
-                }
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                }
-            }
+        let (gate, go) = mpsc::sync_channel(1);
+        gates.push(gate);
+        let (plan, on) = (plan.clone(), seat.clone());
+        let starting = Starting {
+            ready: ready.clone(),
+            go,
         };
+        let main = move |bell| run_core(plan, on, listener, mesh, starting, bell);
         cores.push(executor::start_core(&seat, main).map_err(StartError::unavailable)?);
     }
     drop(ready);
     for _ in &cores {
-        match readiness.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                let reason = format!(
-                    "no network ring: {error}; raise the limits of open files and locked memory"
-                );
-                return Err(StartError::Unavailable(reason));
-            }
-            Err(mpsc::RecvError) => {
-                return Err(StartError::Internal(
-                    "a core ended while starting".to_owned(),
-                ));
-            }
-        }
+        let ended = "a core ended while starting".to_owned();
+        readiness
+            .recv()
+            .unwrap_or(Err(StartError::Internal(ended)))?;
+    }
+    let journals = &plan.setup.journals;
+    journals.begin_era().map_err(StartError::unavailable)?;
+    for gate in gates {
+        // A core that has ended meanwhile has ended the process.
+        let _ = gate.send(());
     }
     Ok(cores)
+}
+
+async fn run_core(
+    plan: CorePlan,
+    seat: Seat,
+    listener: TcpListener,
+    mesh: Mesh<Message>,
+    starting: Starting,
+    mut bell: Bell,
+) {
+    let Starting { ready, go } = starting;
+    // Nobody waits for the word any more only if another core has failed.
+    match prepare_core(&plan, &seat, listener, mesh, &mut bell).await {
+        Ok(driver) => {
+            let _ = ready.send(Ok(()));
+            if go.recv().is_ok() {
+                driver.run(bell).await;
+            }
+        }
+        Err(error) => drop(ready.send(Err(error))),
+    }
+}
+
+async fn prepare_core(
+    plan: &CorePlan,
+    seat: &Seat,
+    listener: TcpListener,
+    mesh: Mesh<Message>,
+    bell: &mut Bell,
+) -> Result<Driver, StartError> {
+    let journals = &plan.setup.journals;
+    let roles = plan.roles(seat).map_err(StartError::unavailable)?;
+    let path = journals.path_of(seat.core);
+    let files = match journals.durability() {
+        Durability::Off => None,
+        _ => Some(Directory::open(&path, &seat.ringer).map_err(StartError::unavailable)?),
+    };
+    let admission = Arc::clone(&plan.admission);
+    let net = Net::new(
+        seat.core,
+        plan.transport,
+        vec![listener],
+        &seat.ringer,
+        admission,
+        plan.settings.clone(),
+    );
+    let net = net.map_err(|error| {
+        StartError::Unavailable(format!(
+            "no network ring: {error}; raise the limits of open files and locked memory"
+        ))
+    })?;
+    let mut driver = Driver::new(seat.core, net, mesh, files, roles);
+    match driver.prepare(bell).await {
+        Some(trouble) if journals.must_move() => Err(StartError::Unavailable(format!(
+            "the journal cannot be rewritten for another number of cores: {trouble}; make room, or start with as many cores as before"
+        ))),
+        Some(trouble) => {
+            tracing::error!(
+                core = seat.core.0,
+                reason = trouble,
+                "journal degraded, serving without it"
+            );
+            Ok(driver)
+        }
+        None => Ok(driver),
+    }
 }
 
 /// What the control executor serves with.
@@ -315,7 +355,6 @@ struct Served {
     http: Vec<(Role, HttpListener)>,
     mesh: Mesh<Message>,
     signals: signal::Signals,
-    memory: Option<Remembered>,
 }
 
 async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
@@ -325,10 +364,9 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
         http,
         mesh,
         mut signals,
-        memory,
     } = served;
     tracing::info!(role = "session", protocol = "bolt", address = %facts.bolt, cores = facts.cores, "listening");
-    let control = Control::new(mesh, facts, config.session.drain, memory);
+    let control = Control::new(mesh, facts, config.session.drain);
     let access = Access {
         token: config.admin.token,
         allow_unauthenticated: config.admin.allow_unauthenticated_admin,
@@ -350,10 +388,4 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
         server.stop(HTTP_PATIENCE).await;
     }
     Ok(())
-}
-
-/// A number nobody outside can guess, from the seed that the standard library draws for its own tables.
-pub(crate) fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
 }

@@ -252,10 +252,12 @@ impl Roles {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::path::Path;
     use std::rc::Rc;
     use std::sync::Arc;
+    use std::time::Duration;
 
-    use rollcall_core::data::Summary;
+    use rollcall_core::data::journal::Durability;
     use rollcall_core::names::{CoreId, DEFAULT_ZONE, Member, Name, NodeId};
     use rollcall_core::ring::HashRing;
     use rollcall_core::session::{Place, Rules};
@@ -263,6 +265,7 @@ mod tests {
 
     use crate::connections::ConnectionListener;
     use crate::driver::Setup;
+    use crate::recovery::Journals;
 
     use super::*;
 
@@ -296,12 +299,13 @@ mod tests {
         };
         let setup = Setup {
             rules: Rules::default(),
-            before: Arc::new(Summary::default()),
+            journals: Journals::find(Path::new("none"), 1, Durability::Off).expect("nothing there"),
+            return_grace: Duration::ZERO,
             zone: Name::from(DEFAULT_ZONE),
             cancel_from: Arc::new([]),
             listeners: Arc::new(|_| Vec::new()),
         };
-        Roles::new(place, Seed(7), &setup)
+        Roles::recover(place, Seed(7), &setup).expect("there is nothing to read")
     }
 
     #[test]

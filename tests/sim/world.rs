@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rollcall_core::data::journal::Journal;
 use rollcall_core::data::{self, Data};
 use rollcall_core::exchange::ToData;
 use rollcall_core::machine::{Instant, Machine, Now};
@@ -298,7 +299,10 @@ impl World {
 
     fn perform_data(&mut self, core: usize, effects: Vec<data::Effect>) {
         let owner = self.cores[core].member;
-        for data::Effect::ToSession { session, message } in effects {
+        for effect in effects {
+            let data::Effect::ToSession { session, message } = effect else {
+                panic!("without a journal there is nothing else to do: {effect:?}");
+            };
             self.note(&format!("{owner:?} to {session:?} {message:?}"));
             let Some(message) = self.tamper_with_answer(session, message) else {
                 continue;
@@ -463,7 +467,7 @@ impl Core {
         Self {
             member: me,
             session: Session::new(place, tables),
-            data: Data::new(tables, DatumVersion::NOTHING_KNOWN),
+            data: Data::new(tables, DatumVersion::NOTHING_KNOWN, Journal::off()),
             lanes: (0..size.cores).map(|_| LaneTo::default()).collect(),
             generations: Vec::new(),
             free: Vec::new(),

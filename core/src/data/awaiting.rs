@@ -26,6 +26,7 @@ pub(super) struct Awaiting {
     grace: Duration,
     until: Instant,
     extended_until_max: Instant,
+    is_extended: bool,
     is_over: bool,
     held: Option<Held>,
 }
@@ -77,6 +78,7 @@ impl Awaiting {
             grace,
             until: now + grace,
             extended_until_max: now + grace.max(limits::RETURN_GRACE_MAX),
+            is_extended: false,
             is_over: false,
             held,
         }
@@ -90,6 +92,11 @@ impl Awaiting {
     /// How many there were at first.
     pub(super) fn replayed(&self) -> usize {
         self.replayed
+    }
+
+    /// Whether the grace goes on because most of them are missing.
+    pub(super) fn is_extended(&self) -> bool {
+        self.is_extended && !self.is_over
     }
 
     /// One of them need not be waited for any more.
@@ -171,6 +178,7 @@ impl Awaiting {
             self.until = (self.until + self.grace)
                 .max(now)
                 .min(self.extended_until_max);
+            self.is_extended = true;
             return Some(End::Extended);
         }
         self.is_over = true;

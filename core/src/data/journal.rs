@@ -70,8 +70,8 @@ pub struct Former {
     pub next_segment: u64,
     /// The manifest's key; of a directory that was never used a random number that nobody outside knows.
     pub key: u64,
-    /// What was replayed is not in the segments but in those of another number of shards: only a snapshot makes it this shard's own.
-    pub is_elsewhere: bool,
+    /// What was replayed is not in these segments, or not safe there: another number of shards wrote it, or some of it is damaged.
+    pub needs_snapshot: bool,
 }
 
 /// How the journal does.
@@ -201,7 +201,7 @@ impl Journal {
             written_bytes: 0,
         };
         if !is_off {
-            journal.snapshot = Some(Snapshot::of_first_segment(former.is_elsewhere));
+            journal.snapshot = Some(Snapshot::of_first_segment(former.needs_snapshot));
         }
         journal
     }

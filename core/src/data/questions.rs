@@ -44,6 +44,7 @@ impl Data {
     pub fn count(&self, counts: &mut Counts) {
         counts.datums = self.datums.len() as u64;
         counts.stored_publishers = self.stored_publishers as u64;
+        counts.awaiting_publishers = self.awaiting() as u64;
     }
 
     /// The counters, with the gauges as they are.
@@ -51,6 +52,12 @@ impl Data {
         self.stats.datums = self.datums.len() as u64;
         self.stats.stored_publishers = self.stored_publishers as u64;
         self.stats.queue_changes = self.changed.len() as u64;
+        self.stats.publishers_awaiting = self.awaiting() as u64;
+        self.stats.journal_degraded = u64::from(self.journal.trouble().is_some());
+        self.stats.journal_written_bytes = self.journal.written_bytes();
+        self.stats.journal_disk_bytes = self.journal.disk_bytes();
+        self.stats.journal_live_bytes = self.journal.live_bytes();
+        self.stats.journal_pending_bytes = self.journal.pending_bytes() as u64;
         &self.stats
     }
 

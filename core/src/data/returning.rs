@@ -44,6 +44,16 @@ impl Data {
         }
     }
 
+    /// What is wrong with this shard, for whoever asks after its health.
+    pub fn trouble(&self) -> Option<String> {
+        let missing = self.awaiting.as_ref().filter(|it| it.is_extended());
+        let missing = missing.map(|awaiting| {
+            let (left, replayed) = (awaiting.left(), awaiting.replayed());
+            format!("{left} of {replayed} publishers from before the restart are missing")
+        });
+        self.journal.trouble().or(missing)
+    }
+
     /// How many publishers from before the restart await their client.
     pub fn awaiting(&self) -> usize {
         self.awaiting.as_ref().map_or(0, Awaiting::left)

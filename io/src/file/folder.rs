@@ -114,7 +114,8 @@ impl Folder {
         opened.map_err(|error| DiskError::new("opening", &path, &error))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

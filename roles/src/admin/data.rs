@@ -134,11 +134,11 @@ fn with_port(ip: &str, port: &str) -> String {
     }
 }
 
-/// `/digest/datum/count`.
+/// `/digest/datum/count`. After a restart it also says how many publishers are served and await their client.
 pub(super) async fn count(node: &dyn Node, asked: &Asked) -> Result<Response, Problem> {
     let counts = gather::counts(node).await?;
     let data_center = node.facts().data_center;
-    let line = match counts.datums {
+    let mut line = match counts.datums {
         0 => "CacheDigest datum cache is empty".to_owned(),
         datums => format!(
             "CacheDigest [Datum] size of datum in {data_center} is {datums},\
@@ -146,6 +146,10 @@ pub(super) async fn count(node: &dyn Node, asked: &Asked) -> Result<Response, Pr
             counts.stored_publishers
         ),
     };
+    if counts.awaiting_publishers > 0 {
+        let awaiting = counts.awaiting_publishers;
+        line += &format!(",[Awaiting] size of publisher awaiting its client is {awaiting}");
+    }
     Ok(declared(asked, line))
 }
 

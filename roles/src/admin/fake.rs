@@ -96,6 +96,7 @@ pub(super) fn with_cores(cores: Vec<FakeCore>) -> FakeNode {
         bolt: "0.0.0.0:9600".parse().expect("an address"),
         advertise: None,
         started_ms: 1_795_364_900_000,
+        troubles: Vec::new(),
         others: Vec::new(),
     };
     FakeNode {
@@ -230,6 +231,7 @@ impl FakeCore {
             configurators: self.configurators.len() as u64,
             datums: self.datums.len() as u64,
             stored_publishers: self.datums.iter().map(|datum| datum.publishers).sum(),
+            awaiting_publishers: 0,
         }
     }
 

@@ -9,11 +9,11 @@ use super::Role;
 use super::node::{Facts, Phase};
 use super::reply::{Outcome, json_with, text};
 
-/// `/health/check`: 200 or 500 with the parts, as monitoring of SOFARegistry reads them.
+/// `/health/check`: 200 or 500 with the parts, as monitoring of SOFARegistry reads them, and why it is degraded if it is.
 pub(super) fn check(role: Role, facts: &Facts) -> Response {
     let started = facts.phase != Phase::Starting;
     let success = is_ready(role, facts);
-    let message = match role {
+    let mut message = match role {
         Role::Session => format!(
             "SessionServerBoot RaftClientManager:{started}, MetaServerStart:{started}, SchedulerStart:{started}, \
              HttpServerStart:true, SessionServerStart:{success}, ConnectDataServer:{started}"
@@ -30,6 +30,9 @@ pub(super) fn check(role: Role, facts: &Facts) -> Response {
             if started { "WORKING" } else { "INITIAL" }
         ),
     };
+    if let Some(degraded) = degraded(facts) {
+        message = format!("{message}, {degraded}");
+    }
     let status = if success {
         StatusCode::OK
     } else {
@@ -52,7 +55,7 @@ pub(super) fn alive() -> Response {
 /// `/readyz`: whether traffic should come here.
 pub(super) fn ready(role: Role, facts: &Facts) -> Response {
     if is_ready(role, facts) {
-        return text("ok");
+        return degraded(facts).map_or_else(|| text("ok"), text);
     }
     let mut response = text(if facts.phase == Phase::Starting {
         "starting"
@@ -61,6 +64,12 @@ pub(super) fn ready(role: Role, facts: &Facts) -> Response {
     });
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
+}
+
+/// What is wrong with a node that serves all the same.
+fn degraded(facts: &Facts) -> Option<String> {
+    let troubles = facts.troubles.join("; ");
+    (!troubles.is_empty()).then(|| format!("degraded: {troubles}"))
 }
 
 /// `/version`.

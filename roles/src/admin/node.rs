@@ -52,6 +52,8 @@ pub struct Facts {
     pub advertise: Option<Advertise>,
     /// When the process started, in milliseconds since 1970.
     pub started_ms: u64,
+    /// What is wrong with it, though it serves.
+    pub troubles: Vec<String>,
     /// The other nodes of the cluster.
     pub others: Vec<NodeEntry>,
 }

@@ -302,7 +302,7 @@ fn replay(disk: &Disk) -> (Former, Replayed, Option<[u8; 16]>) {
         segments,
         next_segment: manifest.next_segment,
         key: manifest.key,
-        is_elsewhere: false,
+        needs_snapshot: false,
     };
     (former, replay.finish(), boot_id)
 }

@@ -1,0 +1,383 @@
+//! A start on what former lives left: which journals are the truth, and what they hold.
+//!
+//! Each core replays its own shard. If the number of cores has changed since, every core reads the journals of all and keeps what the ring
+//! gives it; what it kept must be in a journal of its own before the old ones go, so all cores together begin an *era*, a directory of
+//! its own, and one file says which era is the truth.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rollcall_core::data::journal::manifest::{Current, Manifest, ManifestError};
+use rollcall_core::data::journal::replay::{Replay, Replayed};
+use rollcall_core::data::journal::segment::{Expected, HeaderError, Scanned, Scanner, Tail};
+use rollcall_core::data::journal::{Durability, File, Former};
+use rollcall_core::machine::Instant;
+use rollcall_core::names::{CoreId, Interner};
+use rollcall_core::tables::Seed;
+use rollcall_io::clock::Clock;
+use rollcall_io::file::{DiskError, Folder, replace};
+use rollcall_io::host;
+
+/// The directory of all eras, in the data directory.
+const JOURNAL: &str = "journal";
+/// The file that says which era is the truth.
+const CURRENT: &str = "current";
+/// Until a node belongs to a cluster.
+pub(crate) const CLUSTER: u64 = 0;
+/// How often a long replay says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// The journals of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Journals {
+    root: PathBuf,
+    /// Where this life writes.
+    era: u64,
+    cores: u16,
+    /// Where former lives wrote, if that was another era.
+    before: Option<Current>,
+    durability: Durability,
+    boot_id: [u8; 16],
+}
+
+/// Why what is on the disk cannot be taken over.
+#[derive(Debug)]
+pub(crate) enum RecoveryError {
+    Disk(DiskError),
+    Manifest(PathBuf, ManifestError),
+    Segment(PathBuf, HeaderError),
+    /// Reading a directory or a small file.
+    Unreadable(PathBuf, std::io::Error),
+}
+
+/// What one shard begins with.
+pub(crate) struct Recovered {
+    pub(crate) former: Former,
+    pub(crate) replayed: Replayed,
+    /// Nothing can be lost: the machine has not gone down since, or the end was in order.
+    pub(crate) is_complete: bool,
+    /// Stretches of the journal that could not be read.
+    pub(crate) damages: u64,
+}
+
+/// A replay of one shard by one core.
+struct Reading<'a> {
+    core: CoreId,
+    replay: Replay,
+    names: &'a mut Interner,
+    is_mine: &'a dyn Fn(u64) -> bool,
+    began: Instant,
+    reported: Instant,
+    bytes: u64,
+    damages: u64,
+}
+
+/// What is known of the last segment of a journal.
+#[derive(Clone, Copy)]
+struct End {
+    boot_id: Option<[u8; 16]>,
+    is_sealed: bool,
+}
+
+impl Journals {
+    /// Finds out which era is the truth. Nothing is changed.
+    pub(crate) fn find(
+        data_dir: &Path,
+        cores: u16,
+        durability: Durability,
+    ) -> Result<Self, RecoveryError> {
+        let root = data_dir.join(JOURNAL);
+        let path = root.join(CURRENT);
+        let current = match fs::read(&path) {
+            Ok(bytes) => {
+                let current = Current::decode(&bytes);
+                Some(current.map_err(|error| RecoveryError::Manifest(path, error))?)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(RecoveryError::Unreadable(path, error)),
+        };
+        let before = current.filter(|current| current.cores != cores);
+        Ok(Self {
+            root,
+            era: current.map_or(0, |current| current.era) + u64::from(before.is_some()),
+            cores,
+            before,
+            durability,
+            boot_id: host::boot_id(),
+        })
+    }
+
+    /// How sure a restart finds everything.
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Which start of the machine this is.
+    pub(crate) fn boot_id(&self) -> [u8; 16] {
+        self.boot_id
+    }
+
+    /// Whether what former lives left belongs to another number of cores.
+    pub(crate) fn must_move(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Where this core writes.
+    pub(crate) fn path_of(&self, core: CoreId) -> PathBuf {
+        self.path_in(self.era, core)
+    }
+
+    /// All cores have what is theirs: from here on their era is the truth, and older ones go.
+    pub(crate) fn begin_era(&self) -> Result<(), RecoveryError> {
+        if self.durability == Durability::Off {
+            return Ok(());
+        }
+        let Self { era, cores, .. } = *self;
+        let current = Current { era, cores };
+        replace(&self.root.join(CURRENT), &current.encode()).map_err(RecoveryError::Disk)?;
+        self.remove_other_eras()
+    }
+
+    fn remove_other_eras(&self) -> Result<(), RecoveryError> {
+        let unreadable = |error| RecoveryError::Unreadable(self.root.clone(), error);
+        for entry in fs::read_dir(&self.root).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let era: Option<u64> = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if era.is_some_and(|era| era != self.era) {
+                fs::remove_dir_all(entry.path()).map_err(unreadable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what this core begins with. Blocks. Torn tails are cut, files that nobody names removed.
+    pub(crate) fn recover(
+        &self,
+        core: CoreId,
+        seed: Seed,
+        names: &mut Interner,
+        is_mine: &dyn Fn(u64) -> bool,
+    ) -> Result<Recovered, RecoveryError> {
+        let began = Clock::monotonic();
+        let mut reading = Reading {
+            core,
+            replay: Replay::new(seed),
+            names,
+            is_mine,
+            began,
+            reported: began,
+            bytes: 0,
+            damages: 0,
+        };
+        let mut former = Former {
+            key: host::random(),
+            ..Former::default()
+        };
+        let mut ends = Vec::new();
+        match self.before {
+            Some(before) => {
+                for other in (0..before.cores).map(CoreId) {
+                    let folder = self.path_in(before.era, other);
+                    ends.extend(reading.read_shard(other, &Folder::new(folder), false)?.1);
+                }
+                former.needs_snapshot = true;
+            }
+            None => {
+                let folder = Folder::new(self.path_of(core));
+                let (known, end) = reading.read_shard(core, &folder, true)?;
+                former = known.unwrap_or(former);
+                ends.extend(end);
+            }
+        }
+        let is_sure = |end: &End| end.is_sealed || end.boot_id == Some(self.boot_id);
+        let damages = reading.damages;
+        let replayed = reading.finish();
+        Ok(Recovered {
+            former,
+            damages,
+            is_complete: ends.iter().all(is_sure),
+            replayed,
+        })
+    }
+
+    fn path_in(&self, era: u64, core: CoreId) -> PathBuf {
+        self.root.join(era.to_string()).join(core.0.to_string())
+    }
+}
+
+impl Reading<'_> {
+    /// Reads a shard, and cleans up behind it if it goes on to be written.
+    fn read_shard(
+        &mut self,
+        shard: CoreId,
+        folder: &Folder,
+        cleans: bool,
+    ) -> Result<(Option<Former>, Option<End>), RecoveryError> {
+        let Some((manifest, is_sound)) = manifest(folder)? else {
+            return Ok((None, None));
+        };
+        let mut segments = Vec::new();
+        let mut end = None;
+        for &segment in &manifest.segments {
+            let len = folder
+                .len(File::Segment(segment))
+                .map_err(RecoveryError::Disk)?;
+            if len > 0 {
+                let salt = is_sound.then(|| manifest.salt(segment));
+                end = Some(self.read_segment(shard, folder, segment, salt, cleans)?);
+            }
+            segments.push((segment, len));
+        }
+        if cleans {
+            let named: BTreeSet<_> = manifest
+                .segments
+                .iter()
+                .map(|&it| File::Segment(it))
+                .collect();
+            let files = folder.list().map_err(RecoveryError::Disk)?;
+            let is_stray = |file: &File| *file != File::Manifest && !named.contains(file);
+            let strays: Vec<_> = files.into_iter().filter(is_stray).collect();
+            folder.remove(&strays).map_err(RecoveryError::Disk)?;
+        }
+        let former = Former {
+            segments,
+            next_segment: manifest.next_segment,
+            key: manifest.key,
+            needs_snapshot: !is_sound || self.damages > 0,
+        };
+        Ok((Some(former), end))
+    }
+
+    fn read_segment(
+        &mut self,
+        shard: CoreId,
+        folder: &Folder,
+        segment: u64,
+        salt: Option<u64>,
+        cleans: bool,
+    ) -> Result<End, RecoveryError> {
+        let file = File::Segment(segment);
+        let mut scanner = Scanner::new(Expected {
+            cluster: Some(CLUSTER),
+            shard: shard.0,
+            segment,
+            salt,
+        });
+        let path = folder.path().join(file.to_string());
+        let mut refused = None;
+        let read = folder.read(file, |chunk| {
+            if refused.is_some() {
+                return;
+            }
+            let found = |scanned: Scanned<'_>| match scanned {
+                Scanned::Record { record, .. } => {
+                    self.replay.take(&record, self.names, self.is_mine);
+                }
+                Scanned::Damage { from, to, why } => {
+                    self.damages += 1;
+                    tracing::warn!(file = %path.display(), from, to, %why, "journal damaged, what is sound is kept");
+                }
+            };
+            refused = scanner.scan(chunk, found).err();
+            self.report_progress(&path, chunk.len());
+        });
+        read.map_err(RecoveryError::Disk)?;
+        if let Some(error) = refused {
+            return Err(RecoveryError::Segment(path, error));
+        }
+        let boot_id = scanner.header().map(|header| header.boot_id);
+        let tail = scanner.finish();
+        if let Tail::Torn { offset } = tail {
+            tracing::info!(file = %path.display(), offset, "journal ends in the middle of a write, the rest is cut");
+            if cleans {
+                folder.truncate(file, offset).map_err(RecoveryError::Disk)?;
+            }
+        }
+        Ok(End {
+            boot_id,
+            is_sealed: tail == Tail::Sealed,
+        })
+    }
+
+    fn report_progress(&mut self, path: &Path, bytes: usize) {
+        self.bytes += bytes as u64;
+        let now = Clock::monotonic();
+        if now.since(self.reported) >= PROGRESS_EVERY {
+            self.reported = now;
+            let seconds = now.since(self.began).as_secs();
+            tracing::info!(core = self.core.0, file = %path.display(), bytes = self.bytes, seconds, "replaying");
+        }
+    }
+
+    fn finish(self) -> Replayed {
+        let replayed = self.replay.finish();
+        let took = Clock::monotonic().since(self.began);
+        let services = replayed.services.iter();
+        let publishers: usize = services.map(|service| service.publishers.len()).sum();
+        if replayed.records == 0 {
+            return replayed;
+        }
+        tracing::info!(
+            core = self.core.0,
+            publishers,
+            services = replayed.services.len(),
+            records = replayed.records,
+            bytes = self.bytes,
+            ms = took.as_millis(),
+            "replayed, the publishers await their clients"
+        );
+        replayed
+    }
+}
+
+/// The manifest of a shard, and whether it is sound. If it is not, all segments that are there count.
+fn manifest(folder: &Folder) -> Result<Option<(Manifest, bool)>, RecoveryError> {
+    let mut bytes = Vec::new();
+    let read = folder.read(File::Manifest, |chunk| bytes.extend_from_slice(chunk));
+    read.map_err(RecoveryError::Disk)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let path = folder.path().join(File::Manifest.to_string());
+    match Manifest::decode(&bytes) {
+        Ok(manifest) => Ok(Some((manifest, true))),
+        Err(error @ ManifestError::Newer { .. }) => Err(RecoveryError::Manifest(path, error)),
+        Err(error) => {
+            tracing::warn!(file = %path.display(), %error, "every segment that is there is read");
+            let files = folder.list().map_err(RecoveryError::Disk)?;
+            let segments: Vec<_> = files
+                .into_iter()
+                .filter_map(|file| match file {
+                    File::Segment(segment) => Some(segment),
+                    File::Manifest => None,
+                })
+                .collect();
+            let manifest = Manifest {
+                key: host::random(),
+                next_segment: segments.iter().max().map_or(0, |last| last + 1),
+                segments,
+            };
+            Ok(Some((manifest, false)))
+        }
+    }
+}
+
+impl fmt::Display for RecoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(error) => error.fmt(f),
+            Self::Manifest(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Segment(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for RecoveryError {}
