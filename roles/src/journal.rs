@@ -4,6 +4,8 @@
 //! again.
 
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::fs;
@@ -19,8 +21,9 @@ use rollcall_core::names::Interner;
 use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 use rollcall_io::file::{DiskError, Folder};
+use rollcall_io::host;
 
-use crate::host::random;
+use crate::recovery::{CURRENT, JOURNAL};
 
 /// How often a shard is read that a node compacts meanwhile. Reading takes less than what would have to be written for that.
 const READS_MAX: usize = 10;
@@ -92,7 +95,7 @@ pub enum JournalError {
 
 /// Reads the journal in this data directory.
 pub fn survey(data_directory: &Path) -> Result<Survey, JournalError> {
-    let path = data_directory.join("journal");
+    let path = data_directory.join(JOURNAL);
     let mut faults = Vec::new();
     let current = current(&path, &mut faults)?;
     let mut survey = Survey {
@@ -110,7 +113,7 @@ pub fn survey(data_directory: &Path) -> Result<Survey, JournalError> {
 
 /// Which era counts. If that is damaged, the last there is.
 fn current(path: &Path, faults: &mut Vec<Fault>) -> Result<Current, JournalError> {
-    let file = path.join("current");
+    let file = path.join(CURRENT);
     let damaged = match fs::read(&file).map(|bytes| Current::decode(&bytes)) {
         Ok(Ok(current)) => return Ok(current),
         Ok(Err(newer @ ManifestError::Newer { .. })) => {
@@ -192,7 +195,7 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn of(path: &'a Path, core: u16, cluster: Option<u64>) -> Self {
-        let seed = Seed(random());
+        let seed = Seed(host::random());
         Self {
             path,
             cluster,

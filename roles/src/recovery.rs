@@ -23,9 +23,9 @@ use rollcall_io::file::{DiskError, Folder, replace};
 use rollcall_io::host;
 
 /// The directory of all eras, in the data directory.
-const JOURNAL: &str = "journal";
+pub(crate) const JOURNAL: &str = "journal";
 /// The file that says which era is the truth.
-const CURRENT: &str = "current";
+pub(crate) const CURRENT: &str = "current";
 /// Until a node belongs to a cluster.
 pub(crate) const CLUSTER: u64 = 0;
 /// How often a long replay says how far it is.

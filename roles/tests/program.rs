@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
+use rollcall_core::data::journal::manifest::Current;
+
 fn rollcall(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
     command.args(arguments).env_clear();
@@ -136,4 +138,29 @@ fn too_few_descriptors_end_with_69_and_what_to_do() {
         told,
         "rollcall: limit of 100 open files is too low: 1024 or more are needed (ulimit -Hn, LimitNOFILE= of the unit)\n"
     );
+}
+
+#[test]
+fn a_journal_is_verified_and_damage_ends_with_1() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let directory = data.path().to_str().expect("plain letters");
+    let (code, printed, told) = output(&mut rollcall(&["journal", directory]));
+    assert_eq!((code, printed.as_str()), (Some(64), ""));
+    assert!(told.contains("no journal is there"), "{told}");
+
+    let journal = data.path().join("journal");
+    std::fs::create_dir_all(journal.join("0/0")).expect("a directory");
+    let current = Current { era: 0, cores: 1 }.encode();
+    std::fs::write(journal.join("current"), &current).expect("written");
+    let (code, printed, told) = output(&mut rollcall(&["journal", directory, "--verify"]));
+    assert_eq!((code, told.as_str()), (Some(0), ""));
+    assert!(printed.ends_with("No damage.\n"), "{printed}");
+
+    std::fs::write(journal.join("current"), &current[1..]).expect("written");
+    let (code, printed, told) = output(&mut rollcall(&["journal", directory, "--verify"]));
+    assert_eq!(code, Some(1));
+    assert!(printed.contains("Damage in 1 place:"), "{printed}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let (code, ..) = output(&mut rollcall(&["journal", directory]));
+    assert_eq!(code, Some(0));
 }

@@ -1,6 +1,8 @@
 //! The entry points of the fuzz targets over changed recordings: a small, fixed part of what fuzzing does for hours.
 
-use crate::entry_points::{bolt_frame, hessian_value, push_messages, request_message};
+use crate::entry_points::{
+    bolt_frame, hessian_value, journal_segment, push_messages, request_message,
+};
 use crate::golden::{Recording, recordings};
 
 const SEED: u64 = 0x5eed_0f0a_1100;
@@ -32,6 +34,20 @@ fn no_mutation_of_a_value_panics() {
         request_message(bytes);
         push_messages(bytes);
     });
+}
+
+#[test]
+fn no_mutation_of_a_segment_is_read_as_another_record() {
+    let damage = |bytes: &[u8]| Recording {
+        facts: serde_json::Value::Null,
+        bytes: bytes.to_vec(),
+    };
+    let recordings = [
+        damage(b"\x02\x07\x01a\x01b\x01c"),
+        damage(b"\x38\0\0\x01\x40\x80\0\xff"),
+        damage(b"\0\0\0\x01\0\0\x01\x10\xff\xff\xff\x80\x07"),
+    ];
+    mutate(&recordings, journal_segment);
 }
 
 fn mutate(recordings: &[Recording], try_out: impl Fn(&[u8])) {

@@ -2,12 +2,15 @@
 //! was understood must survive being written and read again.
 
 use rollcall_core::bolt::{self, Decoded, Head};
+use rollcall_core::data::journal::record::{Record, Service};
+use rollcall_core::data::journal::segment::{Expected, Header, Scanned, Scanner, SegmentWriter};
 use rollcall_core::hessian::Value;
 use rollcall_core::message::{
     PublisherRegister, PushResult, ReceivedConfigData, ReceivedData, RegisterResponse, Request,
     SyncConfigResponse, acknowledgement, cancel_address_request, configurator_register,
     publisher_register, subscriber_register, sync_config_request,
 };
+use rollcall_core::version::DatumVersion;
 
 /// A stream of Bolt frames.
 pub fn bolt_frame(bytes: &[u8]) {
@@ -125,4 +128,80 @@ pub fn push_messages(bytes: &[u8]) {
     let _response = RegisterResponse::decode(bytes);
     let _sync = SyncConfigResponse::decode(bytes);
     let _result = PushResult::decode(bytes);
+}
+
+/// A record of a journal; and, as places and what is done to them, damage to a segment.
+pub fn journal_segment(bytes: &[u8]) {
+    if let Ok(record) = Record::decode(bytes) {
+        let mut written = Vec::new();
+        record.encode(&mut written);
+        assert_eq!(written.len(), record.encoded_len());
+        assert_eq!(Record::decode(&written), Ok(record));
+    }
+    let (sound, header) = segment();
+    let mut damaged = sound.clone();
+    let (edits, rest) = bytes.as_chunks::<4>();
+    for &[low, middle, high, change] in edits {
+        let at = u32::from_le_bytes([low, middle, high, 0]) as usize;
+        damaged[at % sound.len()] ^= change;
+    }
+    damaged.truncate(sound.len() - rest.iter().map(|&cut| usize::from(cut)).sum::<usize>());
+    let written = records(&sound, &header);
+    let read = records(&damaged, &header);
+    assert!(
+        read.iter().all(|record| written.contains(record)),
+        "a record that was never written"
+    );
+    let _nothing_but_an_error = records(bytes, &header);
+}
+
+fn segment() -> (Vec<u8>, Header) {
+    let header = Header {
+        cluster: 1,
+        shard: 2,
+        segment: 3,
+        salt: 4,
+        boot_id: [5; 16],
+    };
+    let mut bytes = Vec::new();
+    let mut writer = SegmentWriter::new(&header, &mut bytes);
+    let longest = "x".repeat(70_000);
+    for (number, len) in [10, 33_000, 0, 70_000, 1]
+        .into_iter()
+        .cycle()
+        .take(20)
+        .enumerate()
+    {
+        let service = Service {
+            data_id: &longest[..len],
+            instance_id: "",
+            group: "",
+        };
+        let version = DatumVersion::new(number as u64);
+        writer.append(&Record::Empty { version, service }, &mut bytes);
+    }
+    writer.append(&Record::Sealed, &mut bytes);
+    (bytes, header)
+}
+
+/// The bytes of all that is found, with their places.
+fn records(segment: &[u8], header: &Header) -> Vec<(u64, Vec<u8>)> {
+    let mut records = Vec::new();
+    let mut scanner = Scanner::new(Expected {
+        cluster: Some(header.cluster),
+        shard: header.shard,
+        segment: header.segment,
+        salt: Some(header.salt),
+    });
+    let scanned = scanner.scan(segment, |found| {
+        if let Scanned::Record { offset, record } = found {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            records.push((offset, bytes));
+        }
+    });
+    if scanned.is_ok() {
+        let _tail = scanner.finish();
+    }
+    records
 }
