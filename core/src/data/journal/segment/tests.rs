@@ -279,94 +279,15 @@ struct Mutated {
 }
 
 impl Mutated {
-    const KINDS: usize = 12;
+    const KINDS: usize = 11;
 
     fn new(written: &Written, kind: usize, random: &mut Random) -> Self {
         let mut bytes = written.bytes.clone();
-        let len = bytes.len();
-        let at = random.below(len);
-        let longest = [16, 600, 2 * BLOCK_BYTES][random.below(3)];
-        let span = at..(at + 1 + random.below(longest)).min(len);
-        let garbage: Vec<u8> = span.clone().map(|_| random.next() as u8).collect();
-        let block = random.below(len / BLOCK_BYTES) * BLOCK_BYTES;
-        let other_block = random.below(len / BLOCK_BYTES) * BLOCK_BYTES;
-        let [record, other_record] = written.two_records(random);
-        let mutated = |changed: Range<usize>, bytes: Vec<u8>| Self {
-            bytes,
-            hits: vec![changed],
-            kind,
+        let hits = match kind {
+            0..6 => hit_in_place(&mut bytes, written, kind, random),
+            _ => vec![move_all_from(&mut bytes, written, kind, random)..usize::MAX],
         };
-        match kind {
-            0 => {
-                bytes[at] ^= 1 << random.below(8);
-                mutated(at..at + 1, bytes)
-            }
-            1 => {
-                bytes[span.clone()].fill(0);
-                mutated(span, bytes)
-            }
-            2 => {
-                bytes[span.clone()].copy_from_slice(&garbage);
-                mutated(span, bytes)
-            }
-            3 => {
-                bytes.copy_within(block..block + BLOCK_BYTES, other_block);
-                mutated(other_block..other_block + BLOCK_BYTES, bytes)
-            }
-            4 => {
-                let end = (other_record.start + record.len()).min(len);
-                let copied = record.start..record.start + (end - other_record.start);
-                bytes.copy_within(copied, other_record.start);
-                mutated(other_record.start..end, bytes)
-            }
-            5 => {
-                let (one, other) = if record.start < other_record.start {
-                    (record, other_record)
-                } else {
-                    (other_record, record)
-                };
-                let both = one.start..other.end;
-                let swapped = [other.clone(), one.end..other.start, one];
-                let swapped = swapped.map(|place| &written.bytes[place]).concat();
-                bytes[both.clone()].copy_from_slice(&swapped);
-                mutated(both, bytes)
-            }
-            6 => {
-                bytes.truncate(at);
-                mutated(at..usize::MAX, bytes)
-            }
-            7 => {
-                bytes.splice(
-                    other_block..other_block,
-                    written.bytes[block..block + BLOCK_BYTES].to_vec(),
-                );
-                mutated(other_block..usize::MAX, bytes)
-            }
-            8 => {
-                bytes.splice(
-                    record.end..record.end,
-                    written.bytes[record.clone()].to_vec(),
-                );
-                mutated(record.end..usize::MAX, bytes)
-            }
-            9 => {
-                bytes.drain(span.clone());
-                mutated(span.start..usize::MAX, bytes)
-            }
-            10 => {
-                bytes.splice(at..at, garbage);
-                mutated(at..usize::MAX, bytes)
-            }
-            _ => {
-                let places = [at, random.below(len), random.below(len)];
-                places.iter().for_each(|&at| bytes[at] ^= 1);
-                Self {
-                    bytes,
-                    hits: places.map(|at| at..at + 1).to_vec(),
-                    kind,
-                }
-            }
-        }
+        Self { bytes, hits, kind }
     }
 
     /// Whether a record must survive: it ends before all damage, or no damage is in a block of it.
@@ -413,6 +334,98 @@ impl Mutated {
         let is_cut = written.bytes.starts_with(&self.bytes);
         assert!(is_told || is_cut, "nothing is told of the damage");
     }
+}
+
+/// Changes bytes that stay where they are, and tells which.
+fn hit_in_place(
+    bytes: &mut [u8],
+    written: &Written,
+    kind: usize,
+    random: &mut Random,
+) -> Vec<Range<usize>> {
+    let blocks = bytes.len() / BLOCK_BYTES;
+    let [one, other] = written.two_records(random);
+    match kind {
+        0 => {
+            let places = [(); 3].map(|()| random.below(bytes.len()));
+            let places = &places[..1 + random.below(3)];
+            places
+                .iter()
+                .for_each(|&at| bytes[at] ^= 1 << random.below(8));
+            places.iter().map(|&at| at..at + 1).collect()
+        }
+        1 => {
+            let span = span(bytes.len(), random);
+            bytes[span.clone()].fill(0);
+            vec![span]
+        }
+        2 => {
+            let span = span(bytes.len(), random);
+            bytes[span.clone()].fill_with(|| random.next() as u8);
+            vec![span]
+        }
+        3 => {
+            let [from, to] = [(); 2].map(|()| random.below(blocks) * BLOCK_BYTES);
+            bytes.copy_within(from..from + BLOCK_BYTES, to);
+            vec![to..to + BLOCK_BYTES]
+        }
+        4 => {
+            let len = one.len().min(bytes.len() - other.start);
+            bytes.copy_within(one.start..one.start + len, other.start);
+            vec![other.start..other.start + len]
+        }
+        _ => {
+            let (one, other) = match one.start < other.start {
+                true => (one, other),
+                false => (other, one),
+            };
+            let both = one.start..other.end;
+            let swapped = [other.clone(), one.end..other.start, one];
+            let swapped = swapped.map(|place| &written.bytes[place]).concat();
+            bytes[both.clone()].copy_from_slice(&swapped);
+            vec![both]
+        }
+    }
+}
+
+/// Puts in or takes out bytes, and tells from where on all is moved or gone.
+fn move_all_from(
+    bytes: &mut Vec<u8>,
+    written: &Written,
+    kind: usize,
+    random: &mut Random,
+) -> usize {
+    let blocks = bytes.len() / BLOCK_BYTES;
+    let span = span(bytes.len(), random);
+    let [record, _] = written.two_records(random);
+    let (at, put_in) = match kind {
+        6 => {
+            bytes.truncate(span.start);
+            return span.start;
+        }
+        7 => {
+            bytes.drain(span.clone());
+            return span.start;
+        }
+        8 => {
+            let [from, to] = [(); 2].map(|()| random.below(blocks) * BLOCK_BYTES);
+            (to, bytes[from..from + BLOCK_BYTES].to_vec())
+        }
+        9 => (record.end, bytes[record].to_vec()),
+        _ => {
+            let garbage = span.clone().map(|_| random.next() as u8);
+            (span.start, garbage.collect())
+        }
+    };
+    bytes.splice(at..at, put_in);
+    at
+}
+
+/// Some bytes, a few or more than a block.
+fn span(len: usize, random: &mut Random) -> Range<usize> {
+    let start = random.below(len);
+    let longest = [16, 600, 2 * BLOCK_BYTES][random.below(3)];
+    start..(start + 1 + random.below(longest)).min(len)
 }
 
 #[test]
