@@ -285,7 +285,10 @@ impl Mutated {
         let mut bytes = written.bytes.clone();
         let hits = match kind {
             0..6 => hit_in_place(&mut bytes, written, kind, random),
-            _ => vec![move_all_from(&mut bytes, written, kind, random)..usize::MAX],
+            _ => {
+                let rest = move_all_from(&mut bytes, written, kind, random)..usize::MAX;
+                vec![rest]
+            }
         };
         Self { bytes, hits, kind }
     }
@@ -366,13 +369,15 @@ fn hit_in_place(
         }
         3 => {
             let [from, to] = [(); 2].map(|()| random.below(blocks) * BLOCK_BYTES);
+            let hit = to..to + BLOCK_BYTES;
             bytes.copy_within(from..from + BLOCK_BYTES, to);
-            vec![to..to + BLOCK_BYTES]
+            vec![hit]
         }
         4 => {
             let len = one.len().min(bytes.len() - other.start);
+            let hit = other.start..other.start + len;
             bytes.copy_within(one.start..one.start + len, other.start);
-            vec![other.start..other.start + len]
+            vec![hit]
         }
         _ => {
             let (one, other) = match one.start < other.start {
