@@ -213,7 +213,7 @@ fn recover_data(
     let mut data = Data::new(seed, floor, journal);
     let services = recovered.replayed.services;
     let now = Clock::monotonic();
-    data.recover(now, *return_grace, services, recovered.is_complete);
+    data.recover(now, *return_grace, services);
     Ok(data)
 }
 
