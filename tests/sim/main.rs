@@ -88,7 +88,7 @@ fn a_node_that_stops_removes_nothing() {
 
 #[test]
 fn a_node_that_goes_down_and_comes_back_shows_nobody_less() {
-    for seed in 0..20 {
+    for seed in SEEDS {
         for &size in &SIZES[..3] {
             crash_holds(seed, size);
         }
@@ -157,6 +157,11 @@ fn many_seeds() {
 #[test]
 fn a_take_over_that_was_lost_leaves_no_ghost_of_the_one_before() {
     holds(211, size(2, 1));
+}
+
+#[test]
+fn a_kill_before_a_loss_of_power_loses_no_more_than_the_interval() {
+    crash_holds(15, size(1, 2));
 }
 
 /// Asserts that a rule breaks when this bug is there.

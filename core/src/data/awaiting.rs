@@ -103,9 +103,9 @@ impl Awaiting {
         self.held.as_ref().map_or(self.until, |held| held.until)
     }
 
-    /// Whether this list is shown to nobody yet.
+    /// Whether this list is shown to nobody yet. One of which nothing is known may have been lost as a whole.
     pub(super) fn holds(&self, datum: &Datum) -> bool {
-        self.held.is_some() && (datum.awaiting > 0 || datum.was_never_published())
+        self.held.is_some() && !datum.is_whole_again
     }
 
     /// Whether any list may be held.

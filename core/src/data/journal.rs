@@ -116,6 +116,8 @@ enum Step {
     },
     /// The next step of a snapshot, or of the first segment of a life.
     Snapshot,
+    /// A segment of a former life.
+    SyncFormer,
     /// Files that nobody names.
     Remove,
 }
@@ -132,6 +134,8 @@ pub struct Journal {
     wants_snapshot: bool,
     /// Segments that the manifest may name, and their bytes, oldest first; the live one is the last.
     named: Vec<(u64, u64)>,
+    /// What a killed life wrote last may be in the kernel only.
+    unsynced: Vec<u64>,
     /// Files that no manifest names.
     strays: Vec<u64>,
     next_segment: u64,
@@ -189,6 +193,11 @@ impl Journal {
             complete_in: former.boot_id.unwrap_or(life.boot_id),
             wants_snapshot: false,
             life,
+            unsynced: former
+                .segments
+                .iter()
+                .map(|&(segment, _)| segment)
+                .collect(),
             named: former.segments,
             strays: Vec::new(),
             next_segment: former.next_segment,
@@ -420,7 +429,8 @@ impl Journal {
             return None;
         }
         let may_go_on = |snapshot| self.may_go_on(snapshot);
-        if !self.strays.is_empty() || self.snapshot.as_ref().is_some_and(may_go_on) {
+        let has_chores = !self.strays.is_empty() || !self.unsynced.is_empty();
+        if has_chores || self.snapshot.as_ref().is_some_and(may_go_on) {
             return Some(Instant::default());
         }
         if self.wants_snapshot && self.snapshot.is_none() && self.gates() {
@@ -591,6 +601,11 @@ impl Journal {
             Operation::Sync {
                 file: File::Segment(segment),
             }
+        } else if let Some(segment) = self.unsynced.pop() {
+            self.step = Some(Step::SyncFormer);
+            Operation::Sync {
+                file: File::Segment(segment),
+            }
         } else if !self.strays.is_empty() {
             self.step = Some(Step::Remove);
             let strays = std::mem::take(&mut self.strays);
@@ -613,7 +628,7 @@ impl Journal {
         match step {
             Step::Sync { segment, end } => self.on_synced(now, segment, end),
             Step::Snapshot => self.on_snapshot_step(),
-            Step::Remove => {}
+            Step::SyncFormer | Step::Remove => {}
         }
     }
 

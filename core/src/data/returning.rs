@@ -68,7 +68,8 @@ impl Data {
             return;
         };
         datum.awaiting -= 1;
-        if datum.awaiting == 0
+        datum.is_whole_again = datum.awaiting == 0;
+        if datum.is_whole_again
             && let Some(asking) = awaiting.release(data_info_id)
         {
             self.show(now, data_info_id, asking);
