@@ -14,6 +14,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
 
+use crate::network::Visit;
+
 /// Bytes taken from a socket at a time.
 const READ_BYTES: usize = 256 << 10;
 /// Sockets looked at between two calls to the kernel.
@@ -21,13 +23,68 @@ const EVENTS: usize = 512;
 /// Connections from one source address: well below the number of its ports.
 const CONNECTIONS_PER_SOURCE: usize = 10_000;
 
-/// What is done with what clients hear.
+/// What is done with the bytes that come, whatever protocol they are of.
+pub(crate) trait Receives {
+    /// Bytes came, behind those that were left over last time; answers how many it took. What is appended to `out` is sent on the same
+    /// connection.
+    fn receive(&mut self, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize>;
+
+    /// The server ended a connection.
+    fn closed(&mut self, connection: usize);
+}
+
+/// What is done with what clients of our own protocol hear.
 pub(crate) trait Hears {
     /// A frame came. What is appended to `out` is sent on the same connection.
     fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>);
 
     /// The server ended a connection.
     fn closed(&mut self, connection: usize);
+}
+
+impl<H: Hears> Receives for H {
+    fn receive(&mut self, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        let mut taken = 0;
+        while let Some((frame, len)) = first_frame(&bytes[taken..])? {
+            self.frame(connection, &frame, out);
+            taken += len;
+        }
+        Ok(taken)
+    }
+
+    fn closed(&mut self, connection: usize) {
+        Hears::closed(self, connection);
+    }
+}
+
+/// The frame that bytes begin with, if it is complete, and its length.
+pub(crate) fn first_frame(bytes: &[u8]) -> io::Result<Option<(Frame<'_>, usize)>> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    match decode(bytes) {
+        Ok(Decoded::Frame { frame, len }) => Ok(Some((frame, len))),
+        Ok(Decoded::Incomplete { .. }) => Ok(None),
+        Err(error) => Err(io::Error::new(ErrorKind::InvalidData, error.to_string())),
+    }
+}
+
+/// Where clients connect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    /// The server's.
+    pub(crate) socket: SocketAddr,
+    /// The server's process, where it has a network of its own.
+    pub(crate) network_of: Option<u32>,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(socket: SocketAddr) -> Self {
+        Self {
+            socket,
+            network_of: None,
+        }
+    }
 }
 
 /// Connections to one server.
@@ -62,13 +119,14 @@ impl Clients {
     }
 
     /// Opens further connections; they have these numbers.
-    pub(crate) fn connect(&mut self, server: SocketAddr, count: usize) -> io::Result<Range<usize>> {
+    pub(crate) fn connect(&mut self, server: Address, count: usize) -> io::Result<Range<usize>> {
+        let _there = server.network_of.map(Visit::to).transpose()?;
         let first = self.connections.len();
         for number in first..first + count {
             if number > 0 && number % CONNECTIONS_PER_SOURCE == 0 {
                 self.source = fresh_source();
             }
-            let stream = connect(self.source, server)?;
+            let stream = connect(self.source, server.socket)?;
             epoll::add(&self.epoll, &stream, data(number), EventFlags::IN)?;
             self.connections.push(Connection {
                 stream: Some(stream),
@@ -127,7 +185,7 @@ impl Clients {
     }
 
     /// Hears what came, and waits for it so long if nothing did.
-    pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Hears) -> io::Result<()> {
+    pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Receives) -> io::Result<()> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let timeout = wait
@@ -152,7 +210,7 @@ impl Clients {
     }
 
     /// Polls until `done` says so; false if that took longer than `within`.
-    pub(crate) fn poll_until<H: Hears>(
+    pub(crate) fn poll_until<H: Receives>(
         &mut self,
         within: Duration,
         hears: &mut H,
@@ -178,7 +236,7 @@ impl Clients {
         self.send(connection, &rest)
     }
 
-    fn hear(&mut self, connection: usize, hears: &mut impl Hears) -> io::Result<()> {
+    fn hear(&mut self, connection: usize, hears: &mut impl Receives) -> io::Result<()> {
         let at = &mut self.connections[connection];
         let Some(stream) = &mut at.stream else {
             return Ok(());
@@ -202,11 +260,11 @@ impl Clients {
         out.clear();
         let bytes = &self.buffer[..len];
         if at.partial.is_empty() {
-            let taken = hear_frames(connection, bytes, hears, &mut out)?;
+            let taken = hears.receive(connection, bytes, &mut out)?;
             at.partial.extend_from_slice(&bytes[taken..]);
         } else {
             at.partial.extend_from_slice(bytes);
-            let taken = hear_frames(connection, &at.partial, hears, &mut out)?;
+            let taken = hears.receive(connection, &at.partial, &mut out)?;
             at.partial.drain(..taken);
         }
         let sent = if out.is_empty() {
@@ -217,26 +275,6 @@ impl Clients {
         self.out = out;
         sent
     }
-}
-
-fn hear_frames(
-    connection: usize,
-    bytes: &[u8],
-    hears: &mut impl Hears,
-    out: &mut Vec<u8>,
-) -> io::Result<usize> {
-    let mut taken = 0;
-    while taken < bytes.len() {
-        match decode(&bytes[taken..]) {
-            Ok(Decoded::Frame { frame, len }) => {
-                hears.frame(connection, &frame, out);
-                taken += len;
-            }
-            Ok(Decoded::Incomplete { .. }) => break,
-            Err(error) => return Err(io::Error::new(ErrorKind::InvalidData, error.to_string())),
-        }
-    }
-    Ok(taken)
 }
 
 /// A loopback address that no other set of clients of this process uses, and that other processes hardly use: ports in TIME_WAIT of one

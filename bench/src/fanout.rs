@@ -1,23 +1,23 @@
 //! One change until all N subscribers have it, and what a delivery costs the server.
 //!
 //! Each subscriber has a connection of its own, as in a deployment. All servers stand ready at once and take turns; an idle one costs
-//! nothing. Between two changes a heartbeat makes sure that the server is done with the acknowledgements of the last.
+//! nothing. Between two changes a ping makes sure that the server is done with the acknowledgements of the last. Clients of every server run
+//! in the same loop; what they say differs, and stands in [`crate::peers`].
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rollcall_core::bolt::{Frame, Kind as FrameKind};
-use rollcall_core::message::{Boxes, ReceivedData, received_data};
 use serde_json::json;
 
 use crate::args::{Common, Fanout};
-use crate::clients::{Clients, Hears};
+use crate::clients::{Clients, Receives};
 use crate::host::{self, Seats};
+use crate::peers::{self, Dialect, Heard, PUBLISHER};
 use crate::process;
 use crate::report::{Report, median, ms, rounded, us};
 use crate::target::{Kind, Target};
-use crate::wire::{self, Expected, Registration};
+use crate::wire;
 
 /// How long a change, or the start of a batch of subscribers, may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +27,13 @@ const DELIVERIES_PER_ROUND: usize = 20_000;
 const SET_UP_BATCH: usize = 500;
 /// Descriptors for everything that is no client.
 const SPARE_DESCRIPTORS: usize = 100;
-const DATA_ID: &str = "com.example.Fanout:1.0@DEFAULT";
+/// How often idle clients ping, where the server insists; well below the 90 s after which Rollcall and SOFARegistry close a silent connection.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// No further change is begun in a round after this time where their number is not given: a server that takes half a second for each would make
+/// a run of many rounds take an hour.
+const ROUND_MAX: Duration = Duration::from_secs(5);
+/// Changes that make a round at least.
+const CHANGES_MIN: usize = 3;
 
 /// Measures every number of subscribers with every payload.
 pub(crate) fn run(
@@ -38,18 +44,17 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     for &subscribers in &options.subscribers {
         for &payload in &options.payload {
-            let changes = options
-                .changes
-                .unwrap_or((DELIVERIES_PER_ROUND / subscribers.max(1)).clamp(3, 100));
+            let length = Length::of(options, subscribers);
             eprintln!(
-                "fanout: {subscribers} subscribers, {payload} B, {changes} changes in each of {} rounds",
-                common.rounds
+                "fanout: {subscribers} subscribers, {payload} B, up to {} changes in each of {} rounds",
+                length.changes, common.rounds
             );
             for common in groups(common, subscribers) {
                 let mut stages = stages(&common, seats, subscribers)?;
                 for _ in 0..common.rounds {
-                    for stage in &mut stages {
-                        stage.round(changes, payload)?;
+                    for turn in 0..stages.len() {
+                        stages[turn].round(length, payload)?;
+                        stages.iter_mut().try_for_each(Stage::ping_all)?;
                     }
                 }
                 tell(&stages, subscribers, payload, report);
@@ -57,6 +62,27 @@ pub(crate) fn run(
         }
     }
     Ok(())
+}
+
+/// How long a round is.
+#[derive(Clone, Copy, Debug)]
+struct Length {
+    changes: usize,
+    /// The time after which it ends early, with fewer changes.
+    at_most: Duration,
+}
+
+impl Length {
+    fn of(options: &Fanout, subscribers: usize) -> Self {
+        let given = options.changes.map(|changes| Self {
+            changes,
+            at_most: Duration::MAX,
+        });
+        given.unwrap_or(Self {
+            changes: (DELIVERIES_PER_ROUND / subscribers.max(1)).clamp(CHANGES_MIN, 100),
+            at_most: ROUND_MAX,
+        })
+    }
 }
 
 /// The servers that take turns. Where this process may not open as many descriptors as all of them need at once, the first takes turns with
@@ -87,9 +113,9 @@ fn stages(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Vec<S
 struct Stage {
     target: Target,
     clients: Clients,
-    publisher: usize,
     audience: Audience,
     changes: u64,
+    pinged: Instant,
     rounds: Vec<Round>,
 }
 
@@ -104,39 +130,41 @@ struct Round {
 
 impl Stage {
     fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
-        let mut clients = Clients::new()?;
-        let mut audience = Audience::new(target.kind, subscribers);
-        let publisher = clients.connect(target.address, 1)?.start;
+        let name = target.kind.name();
+        let mut stage = Self {
+            clients: Clients::new()?,
+            audience: Audience::new(target.kind, subscribers),
+            target,
+            changes: 0,
+            pinged: Instant::now(),
+            rounds: Vec::new(),
+        };
+        stage.clients.connect(stage.target.address, 1)?;
+        let mut greeting = Vec::new();
+        stage.audience.dialect.greet(&mut greeting);
+        stage.clients.send(PUBLISHER, &greeting)?;
+        stage.settle()?;
         for first in (0..subscribers).step_by(SET_UP_BATCH) {
             let batch = SET_UP_BATCH.min(subscribers - first);
-            audience.missing = batch;
-            audience.unanswered = batch;
-            for connection in clients.connect(target.address, batch)? {
-                let mut frame = Vec::new();
-                audience.registration(connection).subscribe(1, &mut frame);
-                clients.send(connection, &frame)?;
+            stage.audience.missing = batch;
+            for connection in stage.clients.connect(stage.target.address, batch)? {
+                let mut words = Vec::new();
+                stage.audience.dialect.subscribe(connection, &mut words);
+                stage.clients.send(connection, &words)?;
             }
-            let done = clients.poll_until(PATIENCE, &mut audience, |audience| {
-                audience.missing == 0 && audience.unanswered == 0
-            })?;
-            if !done {
+            if !stage.poll_until(|audience| audience.missing == 0)? {
                 return Err(io::Error::other(format!(
-                    "{} subscribers got no first push",
-                    audience.missing
+                    "{name}: {} subscriptions were not answered",
+                    stage.audience.missing
                 )));
             }
         }
-        Ok(Self {
-            target,
-            clients,
-            publisher,
-            audience,
-            changes: 0,
-            rounds: Vec::new(),
-        })
+        stage.settle()?;
+        stage.ping_all()?;
+        Ok(stage)
     }
 
-    fn round(&mut self, changes: usize, payload: usize) -> io::Result<()> {
+    fn round(&mut self, length: Length, payload: usize) -> io::Result<()> {
         // Warm caches and an awake CPU, as after the first of many changes.
         self.audience.records = false;
         self.change(payload)?;
@@ -146,16 +174,19 @@ impl Stage {
             process::cpu_time(std::process::id()),
         );
         let start = Instant::now();
-        let whole = (0..changes)
-            .map(|_| self.change(payload))
-            .collect::<io::Result<Vec<_>>>()?;
+        let mut whole = Vec::with_capacity(length.changes);
+        while whole.len() < length.changes
+            && (whole.len() < CHANGES_MIN || start.elapsed() < length.at_most)
+        {
+            whole.push(self.change(payload)?);
+        }
         let used = |before| Some(self.target.cpu_time()?.saturating_sub(before));
         self.rounds.push(Round {
+            deliveries: whole.len() * self.audience.versions.len(),
             whole,
             server_cpu: server.and_then(used),
             client_cpu: process::cpu_time(std::process::id()).saturating_sub(client),
             wall: start.elapsed(),
-            deliveries: changes * self.audience.versions.len(),
         });
         Ok(())
     }
@@ -164,29 +195,18 @@ impl Stage {
     fn change(&mut self, payload: usize) -> io::Result<Duration> {
         self.changes += 1;
         let text = wire::text(self.changes, payload);
-        let boxes: Boxes = [text.as_str()].into_iter().collect();
-        let registration = Registration {
-            data_id: DATA_ID.to_owned(),
-            register_id: wire::register_id(1, 0),
-            version: i64::try_from(self.changes).expect("a run ends"),
-        };
-        let mut frame = Vec::new();
-        registration.publish(
-            u32::try_from(self.changes).expect("a run ends"),
-            &boxes,
-            &mut frame,
-        );
-        self.audience.expect(boxes);
-        self.clients.send(self.publisher, &frame)?;
-        let done = self
-            .clients
-            .poll_until(PATIENCE, &mut self.audience, |audience| {
-                audience.missing == 0
-            })?;
-        if !done {
+        let mut words = Vec::new();
+        self.audience
+            .dialect
+            .publish(self.changes, &text, &mut words);
+        self.audience.expect();
+        self.clients.send(PUBLISHER, &words)?;
+        if !self.poll_until(|audience| audience.missing == 0)? {
             return Err(io::Error::other(format!(
-                "{} subscribers never got change {}",
-                self.audience.missing, self.changes
+                "{}: {} subscribers never got change {}",
+                self.target.kind.name(),
+                self.audience.missing,
+                self.changes
             )));
         }
         let whole = self.audience.published_at.elapsed();
@@ -195,20 +215,40 @@ impl Stage {
     }
 
     fn settle(&mut self) -> io::Result<()> {
-        self.audience.heartbeat_answered = false;
-        let mut heartbeat = Vec::new();
-        wire::heartbeat(0, &mut heartbeat);
-        self.clients.send(self.publisher, &heartbeat)?;
-        let answered = self
-            .clients
-            .poll_until(PATIENCE, &mut self.audience, |audience| {
-                audience.heartbeat_answered
-            })?;
-        if answered {
+        self.audience.is_settled = false;
+        let mut ping = Vec::new();
+        self.audience.dialect.ping(&mut ping);
+        self.clients.send(PUBLISHER, &ping)?;
+        if self.poll_until(|audience| audience.is_settled)? {
             Ok(())
         } else {
-            Err(io::Error::other("a heartbeat was not answered"))
+            let name = self.target.kind.name();
+            Err(io::Error::other(format!("{name}: a ping was not answered")))
         }
+    }
+
+    /// Keeps every connection alive while the other servers have their turns.
+    fn ping_all(&mut self) -> io::Result<()> {
+        if self.pinged.elapsed() < PING_EVERY {
+            return Ok(());
+        }
+        self.pinged = Instant::now();
+        if self.audience.dialect.must_ping() {
+            let mut ping = Vec::new();
+            self.audience.dialect.ping(&mut ping);
+            for subscriber in 1..=self.audience.versions.len() {
+                self.clients.send(subscriber, &ping)?;
+            }
+        }
+        // Also answers what the server asked meanwhile.
+        self.settle()
+    }
+
+    fn poll_until(&mut self, done: impl Fn(&Audience) -> bool) -> io::Result<bool> {
+        let name = self.target.kind.name();
+        self.clients
+            .poll_until(PATIENCE, &mut self.audience, done)
+            .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
     }
 
     fn p50_ms(&self, round: usize) -> f64 {
@@ -221,19 +261,14 @@ impl Stage {
     }
 }
 
-/// All subscribers, and what they must be shown.
+/// All subscribers, and what each was shown.
 struct Audience {
-    kind: Kind,
-    acknowledgement: Vec<u8>,
-    expected: Expected,
+    dialect: Box<dyn Dialect>,
     published_at: Instant,
     /// The last version each was shown; their connections are numbered from 1.
     versions: Vec<i64>,
-    register_ids: Vec<String>,
     missing: usize,
-    unanswered: usize,
-    heartbeat_answered: bool,
-    is_set_up: bool,
+    is_settled: bool,
     /// Whether deliveries count for the latencies reported.
     records: bool,
     wrong: u64,
@@ -244,18 +279,11 @@ struct Audience {
 impl Audience {
     fn new(kind: Kind, subscribers: usize) -> Self {
         Self {
-            kind,
-            acknowledgement: wire::acknowledgement(),
-            expected: Expected::new(DATA_ID, Boxes::default()),
+            dialect: peers::dialect(kind, subscribers),
             published_at: Instant::now(),
             versions: vec![0; subscribers],
-            register_ids: (1..=subscribers)
-                .map(|number| wire::register_id(2, number))
-                .collect(),
             missing: 0,
-            unanswered: 0,
-            heartbeat_answered: false,
-            is_set_up: true,
+            is_settled: false,
             records: false,
             wrong: 0,
             closed: 0,
@@ -264,37 +292,21 @@ impl Audience {
         }
     }
 
-    fn registration(&self, connection: usize) -> Registration {
-        Registration {
-            data_id: DATA_ID.to_owned(),
-            register_id: self.register_ids[connection - 1].clone(),
-            version: 1,
-        }
-    }
-
-    fn expect(&mut self, boxes: Boxes) {
-        self.is_set_up = false;
-        self.expected = Expected::new(DATA_ID, boxes);
+    fn expect(&mut self) {
         self.missing = self.versions.len();
         self.published_at = Instant::now();
     }
 
-    fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
-        let subscriber = connection - 1;
-        let version = if self.is_set_up {
-            ReceivedData::decode(frame.content)
-                .ok()
-                .and_then(|push| push.version)
-        } else {
-            let named = self
-                .kind
-                .names_subscribers()
-                .then(|| self.register_ids[subscriber].as_str());
-            self.expected.version_of(frame.content, named)
-        };
-        match version {
-            Some(version) if version > self.versions[subscriber] => {
-                self.versions[subscriber] = version;
+    fn on_heard(&mut self, connection: usize, heard: Heard) {
+        match heard {
+            Heard::Nothing => {}
+            Heard::Pong => self.is_settled |= connection == PUBLISHER,
+            Heard::Ready(version) => {
+                self.versions[connection - 1] = version;
+                self.missing = self.missing.saturating_sub(1);
+            }
+            Heard::Value(version) if version > self.versions[connection - 1] => {
+                self.versions[connection - 1] = version;
                 self.missing = self.missing.saturating_sub(1);
                 if self.records {
                     let nanos = self.published_at.elapsed().as_nanos();
@@ -302,24 +314,19 @@ impl Audience {
                     self.deliveries.saturating_record(nanos);
                 }
             }
-            _ => self.wrong += 1,
+            Heard::Value(_) | Heard::Wrong => self.wrong += 1,
         }
     }
 }
 
-impl Hears for Audience {
-    fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
-        match frame.kind {
-            FrameKind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
-                self.on_push(connection, frame);
-                if self.kind.is_acknowledged() {
-                    wire::append_as(out, &self.acknowledgement, frame.request_id);
-                }
-            }
-            FrameKind::HeartbeatAck { .. } => self.heartbeat_answered = true,
-            FrameKind::Response { .. } => self.unanswered = self.unanswered.saturating_sub(1),
-            _ => self.wrong += 1,
+impl Receives for Audience {
+    fn receive(&mut self, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        let mut taken = 0;
+        while let Some((heard, len)) = self.dialect.next(connection, &bytes[taken..], out)? {
+            self.on_heard(connection, heard);
+            taken += len;
         }
+        Ok(taken)
     }
 
     fn closed(&mut self, _: usize) {

@@ -13,6 +13,8 @@ mod fanout;
 mod host;
 mod idle;
 mod mixed;
+mod network;
+mod peers;
 mod process;
 mod publish;
 mod report;
@@ -28,6 +30,7 @@ use clap::Parser;
 
 use args::{Args, Scenario};
 use host::Seats;
+use peers::roster::Roster;
 use report::Report;
 
 fn main() -> ExitCode {
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
 
 /// Runs a scenario and reports; whether its result can be trusted.
 fn measure(args: &Args) -> io::Result<bool> {
+    let roster = Roster::of(args)?;
+    let common = &roster.common;
     let seats = Seats::of_this_host()?;
     let priority = host::raise_priority();
     let descriptors = host::raise_descriptors();
@@ -47,17 +52,18 @@ fn measure(args: &Args) -> io::Result<bool> {
     host::pin(seats.client)?;
     let mut report = Report::new(environment);
     match &args.scenario {
-        Scenario::Fanout(options) => fanout::run(&args.common, options, seats, &mut report)?,
-        Scenario::Publish(options) => publish::run(&args.common, options, seats, &mut report)?,
-        Scenario::Burst(options) => burst::run(&args.common, options, seats, &mut report)?,
-        Scenario::Storm(options) => storm::run(&args.common, options, seats, &mut report)?,
-        Scenario::Churn(options) => churn::run(&args.common, options, seats, &mut report)?,
-        Scenario::Mixed(options) => mixed::run(&args.common, options, seats, &mut report)?,
-        Scenario::Idle(options) => idle::run(&args.common, options, seats, &mut report)?,
+        Scenario::Fanout(options) => fanout::run(common, options, seats, &mut report)?,
+        Scenario::Publish(options) => publish::run(common, options, seats, &mut report)?,
+        Scenario::Burst(options) => burst::run(common, options, seats, &mut report)?,
+        Scenario::Storm(options) => storm::run(common, options, seats, &mut report)?,
+        Scenario::Churn(options) => churn::run(common, options, seats, &mut report)?,
+        Scenario::Mixed(options) => mixed::run(common, options, seats, &mut report)?,
+        Scenario::Idle(options) => idle::run(common, options, seats, &mut report)?,
         Scenario::Yardstick { .. } => unreachable!("it measures nothing"),
     }
+    roster.tell(&mut report);
     report.print();
-    if let Some(path) = &args.common.json {
+    if let Some(path) = &common.json {
         report.write_json(path)?;
     }
     Ok(report.is_valid())

@@ -2,17 +2,21 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::args::Common;
+use crate::clients::Address;
 use crate::host::Seats;
+use crate::peers::server;
 use crate::process;
 
 /// How long a server may take to say that it listens.
@@ -32,6 +36,12 @@ pub(crate) enum Kind {
     FloorAcks,
     /// Decodes the frame of a registration and answers it, nothing else.
     Toy,
+    /// Redis, publish and subscribe.
+    Redis,
+    /// NATS.
+    Nats,
+    /// SOFARegistry, whose protocol is ours.
+    Sofaregistry,
 }
 
 impl Kind {
@@ -43,7 +53,20 @@ impl Kind {
             Self::Floor => "floor",
             Self::FloorAcks => "floor+acks",
             Self::Toy => "toy",
+            Self::Redis => "redis",
+            Self::Nats => "nats",
+            Self::Sofaregistry => "sofaregistry",
         }
+    }
+
+    /// Whether others made it: `bench/peers` installs and starts it.
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Self::Redis | Self::Nats | Self::Sofaregistry)
+    }
+
+    /// Whether its clients speak the protocol of Rollcall, so that every scenario can measure it.
+    pub(crate) fn speaks_bolt(self) -> bool {
+        !self.is_peer() || self == Self::Sofaregistry
     }
 
     /// Whether its clients acknowledge pushes.
@@ -53,7 +76,25 @@ impl Kind {
 
     /// Whether its pushes name the subscriber they are for; a yardstick sends one frame to all.
     pub(crate) fn names_subscribers(self) -> bool {
-        matches!(self, Self::Rollcall | Self::Other)
+        matches!(self, Self::Rollcall | Self::Other | Self::Sofaregistry)
+    }
+
+    /// Whether it refuses loopback and so runs in a network of its own.
+    pub(crate) fn has_own_network(self) -> bool {
+        self == Self::Sofaregistry
+    }
+
+    /// What a change brings its subscribers.
+    pub(crate) fn delivers(self) -> &'static str {
+        "value"
+    }
+
+    /// What becomes of a value that was published.
+    pub(crate) fn keeps(self) -> &'static str {
+        match self {
+            Self::Rollcall | Self::Other | Self::Sofaregistry => "in memory",
+            _ => "not kept",
+        }
     }
 }
 
@@ -63,8 +104,8 @@ pub(crate) struct Target {
     /// What it is.
     pub(crate) kind: Kind,
     /// Where its clients connect.
-    pub(crate) address: SocketAddr,
-    process: Option<Child>,
+    pub(crate) address: Address,
+    process: Option<Server>,
     _data: Option<TempDir>,
 }
 
@@ -86,30 +127,25 @@ impl Target {
     fn running(address: SocketAddr) -> Self {
         Self {
             kind: Kind::Rollcall,
-            address,
+            address: address.into(),
             process: None,
             _data: None,
         }
     }
 
-    /// Starts a server on its CPU and waits until it listens.
+    /// Starts a server on its CPU and waits until it serves.
     pub(crate) fn start(kind: Kind, seats: Seats, cores: usize) -> io::Result<Self> {
         let data = tempfile::tempdir()?;
-        let mut command = match kind {
-            Kind::Rollcall => rollcall(&binary()?, cores, &data),
-            Kind::Other => rollcall(&other()?, cores, &data),
-            Kind::Floor | Kind::FloorAcks | Kind::Toy => yardstick(kind)?,
+        let started = if kind.is_peer() {
+            start_peer(kind, seats, &data)
+        } else {
+            start_ours(kind, seats, cores, &data)
         };
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut process = seats.on_server(|| command.spawn())??;
-        let lines = process.stderr.take().map(BufReader::new);
-        let address = listening(lines.expect("it was piped"));
-        let address = address.map_err(|error| {
-            let _ = process.kill();
-            io::Error::other(format!("{} did not start: {error}", kind.name()))
+        let (process, address) = started.map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("{} did not start: {error}", kind.name()),
+            )
         })?;
         Ok(Self {
             kind,
@@ -121,23 +157,72 @@ impl Target {
 
     /// CPU time it used so far; nothing is known of a server that was not started here.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        Some(process::cpu_time(self.process.as_ref()?.id()))
+        Some(process::cpu_time(self.process.as_ref()?.0.id()))
     }
 
     /// Its resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> Option<u64> {
-        Some(process::resident_kib(self.process.as_ref()?.id()))
+        Some(process::resident_kib(self.process.as_ref()?.0.id()))
     }
 }
 
-impl Drop for Target {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            // It holds nothing that anyone needs after the measurement.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+/// A process of ours; ends with this value, and with this program however that ends.
+#[derive(Debug)]
+struct Server(Child);
+
+impl Server {
+    fn spawn(mut command: Command, seats: Seats) -> io::Result<Self> {
+        command.stdin(Stdio::null());
+        end_with_this_program(&mut command);
+        Ok(Self(seats.on_server(|| command.spawn())??))
     }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It holds nothing that anyone needs after the measurement.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "what a process does between fork and exec is only safe if it allocates nothing and takes no lock"
+)]
+fn end_with_this_program(command: &mut Command) {
+    // SAFETY: one system call and nothing else.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
+}
+
+fn start_ours(
+    kind: Kind,
+    seats: Seats,
+    cores: usize,
+    data: &TempDir,
+) -> io::Result<(Server, Address)> {
+    let mut command = match kind {
+        Kind::Rollcall => rollcall(&binary()?, cores, data),
+        Kind::Other => rollcall(&other()?, cores, data),
+        _ => yardstick(kind)?,
+    };
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut process = Server::spawn(command, seats)?;
+    let lines = process.0.stderr.take().map(BufReader::new);
+    let address = listening(lines.expect("it was piped"))?;
+    Ok((process, address.into()))
+}
+
+fn start_peer(kind: Kind, seats: Seats, data: &TempDir) -> io::Result<(Server, Address)> {
+    if let Err(missing) = server::installed(kind)? {
+        return Err(io::Error::other(missing));
+    }
+    let (command, socket) = server::command(kind, data.path())?;
+    let mut process = Server::spawn(command, seats)?;
+    let address = server::serving(kind, &mut process.0, socket, data.path())?;
+    Ok((process, address))
 }
 
 fn rollcall(binary: &Path, cores: usize, data: &TempDir) -> Command {
