@@ -2,10 +2,12 @@
 //! all they hear is a delivery.
 
 mod bolt;
+mod etcd;
 mod nats;
 mod redis;
 pub(crate) mod roster;
 pub(crate) mod server;
+mod zookeeper;
 
 use std::io::{self, ErrorKind};
 
@@ -62,6 +64,8 @@ pub(crate) enum Heard {
 pub(crate) fn dialect(kind: Kind, subscribers: usize) -> Box<dyn Dialect> {
     match kind {
         Kind::Redis => Box::new(redis::Redis::default()),
+        Kind::Etcd => Box::new(etcd::Etcd::default()),
+        Kind::Zookeeper => Box::new(zookeeper::Zookeeper::default()),
         Kind::Nats => Box::new(nats::Nats::default()),
         _ => Box::new(bolt::Bolt::new(kind, subscribers)),
     }

@@ -40,6 +40,10 @@ pub(crate) enum Kind {
     Redis,
     /// NATS.
     Nats,
+    /// etcd, one member, through its JSON gateway.
+    Etcd,
+    /// ZooKeeper, one server.
+    Zookeeper,
     /// SOFARegistry, whose protocol is ours.
     Sofaregistry,
 }
@@ -55,13 +59,18 @@ impl Kind {
             Self::Toy => "toy",
             Self::Redis => "redis",
             Self::Nats => "nats",
+            Self::Etcd => "etcd",
+            Self::Zookeeper => "zookeeper",
             Self::Sofaregistry => "sofaregistry",
         }
     }
 
     /// Whether others made it: `bench/peers` installs and starts it.
     pub(crate) fn is_peer(self) -> bool {
-        matches!(self, Self::Redis | Self::Nats | Self::Sofaregistry)
+        matches!(
+            self,
+            Self::Redis | Self::Nats | Self::Etcd | Self::Zookeeper | Self::Sofaregistry
+        )
     }
 
     /// Whether its clients speak the protocol of Rollcall, so that every scenario can measure it.
@@ -86,13 +95,17 @@ impl Kind {
 
     /// What a change brings its subscribers.
     pub(crate) fn delivers(self) -> &'static str {
-        "value"
+        match self {
+            Self::Zookeeper => "notice, then a read",
+            _ => "value",
+        }
     }
 
     /// What becomes of a value that was published.
     pub(crate) fn keeps(self) -> &'static str {
         match self {
             Self::Rollcall | Self::Other | Self::Sofaregistry => "in memory",
+            Self::Etcd | Self::Zookeeper => "durable",
             _ => "not kept",
         }
     }

@@ -102,6 +102,8 @@ fn looks(kind: Kind, port: u16) -> Vec<Look> {
     match kind {
         Kind::Redis => vec![(port, "PING\r\n", "+PONG")],
         Kind::Nats => vec![(port, "", "INFO ")],
+        Kind::Zookeeper => vec![(port, "srvr", "Mode: standalone")],
+        Kind::Etcd => vec![(port, "GET /health HTTP/1.0\r\n\r\n", r#""health":"true""#)],
         Kind::Sofaregistry => vec![
             (9615, HEALTH, " 200 "),
             (9622, HEALTH, " 200 "),
