@@ -14,6 +14,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
 
+use crate::interrupt;
 use crate::network::Visit;
 
 /// Bytes taken from a socket at a time.
@@ -186,6 +187,7 @@ impl Clients {
 
     /// Hears what came, and waits for it so long if nothing did.
     pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Receives) -> io::Result<()> {
+        interrupt::check()?;
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let timeout = wait

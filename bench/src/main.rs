@@ -12,6 +12,7 @@ mod crowd;
 mod fanout;
 mod host;
 mod idle;
+mod interrupt;
 mod mixed;
 mod network;
 mod peers;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
 
 /// Runs a scenario and reports; whether its result can be trusted.
 fn measure(args: &Args) -> io::Result<bool> {
+    interrupt::listen()?;
     let roster = Roster::of(args)?;
     let common = &roster.common;
     let seats = Seats::of_this_host()?;

@@ -8,6 +8,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::clients::Address;
+use crate::interrupt;
 use crate::network::{self, Visit};
 use crate::target::Kind;
 
@@ -63,6 +64,7 @@ pub(crate) fn serving(
     let deadline = Instant::now() + START_MAX;
     let looks = looks(kind, socket.port());
     while !looks.iter().all(|look| answers(address, *look)) {
+        interrupt::check()?;
         if let Some(status) = process.try_wait()? {
             return Err(io::Error::other(format!(
                 "it ended with {status}: {}",
