@@ -38,6 +38,12 @@ pub(crate) struct Common {
     /// Where to write the result as JSON.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Where to write the result as a page with plots.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Judge only whether the server did right, not whether the figures can be trusted: for short runs on busy machines.
+    #[arg(long, global = true)]
+    pub(crate) check: bool,
 }
 
 /// What to measure.

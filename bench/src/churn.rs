@@ -15,13 +15,18 @@ use crate::args::{Churn, Common};
 use crate::clients::{Clients, Hears};
 use crate::crowd::is_taken;
 use crate::host::Seats;
-use crate::report::{Report, rounded, us};
+use crate::meter::{self, Meter, Window};
+use crate::progress::Progress;
+use crate::report::{Plot, Report, quantile_ms, rounded};
 use crate::target::Target;
+use crate::timeline::{Timeline, nanos, times};
 use crate::wire::{self, Registration};
 
 /// How long the last changes may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 const DATA_ID: &str = "com.example.Churn:1.0@DEFAULT";
+
+const TITLE: &str = "churn: changes at a fixed rate, each counted from when it was due";
 
 /// Measures every rate.
 pub(crate) fn run(
@@ -31,17 +36,23 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> io::Result<()> {
     for &rate in &options.rate {
-        for target in Target::all(common, seats)? {
+        let targets = Target::all(common, seats)?;
+        let progress = Progress::new(format!("churn at {rate}/s"), targets.len());
+        let mut stages = Vec::new();
+        for target in targets {
+            progress.begin(&target.name);
             let mut stage = Stage::set_up(target, options)?;
-            let cpu = stage.target.cpu_time();
+            let meter = Meter::start(&stage.target);
             stage.change(rate, Duration::from_secs(options.seconds))?;
-            let used = stage
-                .target
-                .cpu_time()
-                .zip(cpu)
-                .map(|(after, before)| after - before);
-            tell(&stage, options, rate, used, report);
+            let window = meter.stop(&stage.target);
+            stages.push((stage, window));
+            progress.step();
         }
+        drop(progress);
+        for (stage, window) in &stages {
+            tell(stage, options, rate, window, report);
+        }
+        draw(&stages, rate, report);
     }
     Ok(())
 }
@@ -125,6 +136,7 @@ struct Service {
     wrong: usize,
     closed: usize,
     latency: Histogram<u64>,
+    timeline: Timeline,
 }
 
 /// A publisher, and when each of its changes was due.
@@ -159,12 +171,14 @@ impl Service {
             refused: 0,
             wrong: 0,
             closed: 0,
-            latency: Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range"),
+            latency: times(),
+            timeline: Timeline::default(),
         }
     }
 
     fn begin(&mut self) {
         self.start = Instant::now();
+        self.timeline.begin();
         self.pushes = 0;
     }
 
@@ -222,9 +236,11 @@ impl Service {
             return;
         }
         // Change 0 was published before anything was measured.
+        let now = Instant::now();
         for due in &self.publishers[publisher].due[*seen..change] {
-            let nanos = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let nanos = nanos(now - *due);
             self.latency.saturating_record(nanos);
+            self.timeline.record(now, nanos);
         }
         *seen = change;
     }
@@ -259,16 +275,15 @@ impl Hears for Service {
     }
 }
 
-fn tell(stage: &Stage, options: &Churn, rate: u64, server: Option<Duration>, report: &mut Report) {
-    let (name, service) = (stage.target.kind.name(), &stage.service);
+fn tell(stage: &Stage, options: &Churn, rate: u64, window: &Window, report: &mut Report) {
+    let (name, service) = (stage.target.name.as_str(), &stage.service);
     let changes: usize = service
         .publishers
         .iter()
         .map(|publisher| publisher.due.len())
         .sum();
-    let latency = |quantile| rounded(service.latency.value_at_quantile(quantile) as f64 / 1e6);
     report.row(
-        "churn: changes at a fixed rate, each counted from when it was due",
+        TITLE,
         json!({
             "publishers": options.publishers,
             "subscribers": options.subscribers,
@@ -276,10 +291,12 @@ fn tell(stage: &Stage, options: &Churn, rate: u64, server: Option<Duration>, rep
             "server": name,
             "changes": changes,
             "pushes": service.pushes,
-            "p50_ms": latency(0.5),
-            "p99_ms": latency(0.99),
+            "p50_ms": quantile_ms(&service.latency, 0.5),
+            "p99_ms": quantile_ms(&service.latency, 0.99),
             "max_ms": rounded(service.latency.max() as f64 / 1e6),
-            "server_us_per_change": server.map(|server| rounded(us(server) / changes.max(1) as f64)),
+            "server_us_per_change": window.server_us_each(changes.max(1)).map(rounded),
+            "server_busy": window.server_busy().map(rounded),
+            "client_busy": rounded(window.client_busy()),
         }),
     );
     let lost = !service.is_up_to_date();
@@ -292,4 +309,38 @@ fn tell(stage: &Stage, options: &Churn, rate: u64, server: Option<Duration>, rep
             service.closed
         ));
     }
+    meter::judge(name, &[*window], report);
+}
+
+fn draw(stages: &[(Stage, Window)], rate: u64, report: &mut Report) {
+    let all = || {
+        let stages = stages.iter().map(|(stage, _)| stage);
+        stages.map(|stage| (stage.target.name.as_str(), &stage.service))
+    };
+    let p99 = |service: &Service| format!("{:.1} ms", quantile_ms(&service.latency, 0.99));
+    let mut beside = all()
+        .skip(1)
+        .map(|(name, service)| format!("{name} {}", p99(service)));
+    report.headline(
+        p99(&stages[0].0.service),
+        format!("p99 from a change to its subscribers, {rate} changes/s"),
+        beside.next().unwrap_or_default(),
+    );
+    report.plot(
+        TITLE,
+        Plot::distribution(
+            format!("From when a change was due until it is there, {rate}/s"),
+            "ms",
+            all().map(|(name, service)| (name, &service.latency)),
+        ),
+    );
+    let slowest = all().map(|(name, service)| service.timeline.slowest_ms(name));
+    report.plot(
+        TITLE,
+        Plot::over_time(
+            format!("Slowest of every 50 ms, {rate}/s"),
+            "ms",
+            slowest.collect(),
+        ),
+    );
 }

@@ -4,19 +4,22 @@
 //! nothing. Between two changes a ping makes sure that the server is done with the acknowledgements of the last. Clients of every server run
 //! in the same loop; what they say differs, and stands in [`crate::peers`].
 
+mod findings;
+
 use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use serde_json::json;
 
 use crate::args::{Common, Fanout};
 use crate::clients::{Clients, Receives};
 use crate::host::{self, Seats};
+use crate::meter::{Meter, Window};
 use crate::peers::{self, Dialect, Heard, PUBLISHER};
-use crate::process;
-use crate::report::{Report, median, ms, rounded, us};
+use crate::progress::Progress;
+use crate::report::{Report, bytes, median, ms, shown};
 use crate::target::{Kind, Target};
+use crate::timeline::{nanos, times};
 use crate::wire;
 
 /// How long a change, or the start of a batch of subscribers, may take until it counts as lost.
@@ -35,6 +38,9 @@ const ROUND_MAX: Duration = Duration::from_secs(5);
 /// Changes that make a round at least.
 const CHANGES_MIN: usize = 3;
 
+/// The table of this scenario.
+pub(crate) const TITLE: &str = "fanout: one change until all have it";
+
 /// Measures every number of subscribers with every payload.
 pub(crate) fn run(
     common: &Common,
@@ -45,20 +51,58 @@ pub(crate) fn run(
     for &subscribers in &options.subscribers {
         for &payload in &options.payload {
             let length = Length::of(options, subscribers);
-            eprintln!(
-                "fanout: {subscribers} subscribers, {payload} B, up to {} changes in each of {} rounds",
-                length.changes, common.rounds
-            );
             for common in groups(common, subscribers) {
-                let mut stages = stages(&common, seats, subscribers)?;
-                for _ in 0..common.rounds {
-                    for turn in 0..stages.len() {
-                        stages[turn].round(length, payload)?;
-                        stages.iter_mut().try_for_each(Stage::ping_all)?;
-                    }
-                }
-                tell(&stages, subscribers, payload, report);
+                let targets = Target::all(&common, seats)?;
+                let load = Load {
+                    subscribers,
+                    payload,
+                    length,
+                };
+                let stages = turns(targets, load, common.rounds)?;
+                findings::tell(&stages, load, report);
+                findings::draw(&stages, load, report);
             }
+        }
+    }
+    Ok(())
+}
+
+/// What every server is put to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Subscribers, each with a connection of its own.
+    pub(crate) subscribers: usize,
+    /// Published bytes.
+    pub(crate) payload: usize,
+    /// How long a round is.
+    pub(crate) length: Length,
+}
+
+/// Lets servers take turns.
+pub(crate) fn turns(targets: Vec<Target>, load: Load, rounds: usize) -> io::Result<Vec<Stage>> {
+    let mut stages = Vec::new();
+    for target in targets {
+        stages.push(Stage::set_up(target, load.subscribers)?);
+    }
+    alternate(&mut stages, load, rounds)?;
+    Ok(stages)
+}
+
+/// Lets servers whose subscribers are there take turns.
+pub(crate) fn alternate(stages: &mut [Stage], load: Load, rounds: usize) -> io::Result<()> {
+    let subscribers = shown(load.subscribers as f64);
+    let what = format!("fanout, {subscribers} x {}", bytes(load.payload));
+    let progress = Progress::new(what, rounds * stages.len());
+    for round in 0..rounds {
+        for turn in 0..stages.len() {
+            progress.begin(format_args!(
+                "round {}, {}",
+                round + 1,
+                stages[turn].target.name
+            ));
+            stages[turn].round(load.length, load.payload)?;
+            stages.iter_mut().try_for_each(Stage::ping_all)?;
+            progress.step();
         }
     }
     Ok(())
@@ -66,14 +110,15 @@ pub(crate) fn run(
 
 /// How long a round is.
 #[derive(Clone, Copy, Debug)]
-struct Length {
+pub(crate) struct Length {
     changes: usize,
     /// The time after which it ends early, with fewer changes.
     at_most: Duration,
 }
 
 impl Length {
-    fn of(options: &Fanout, subscribers: usize) -> Self {
+    /// As asked for, or what suits this many subscribers.
+    pub(crate) fn of(options: &Fanout, subscribers: usize) -> Self {
         let given = options.changes.map(|changes| Self {
             changes,
             at_most: Duration::MAX,
@@ -101,36 +146,51 @@ fn groups(common: &Common, subscribers: usize) -> Vec<Common> {
     others.map(group).collect()
 }
 
-fn stages(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Vec<Stage>> {
-    let targets = Target::all(common, seats)?;
-    targets
-        .into_iter()
-        .map(|target| Stage::set_up(target, subscribers))
-        .collect()
-}
-
 /// One server with its clients.
-struct Stage {
-    target: Target,
+pub(crate) struct Stage {
+    pub(crate) target: Target,
     clients: Clients,
     audience: Audience,
     changes: u64,
     pinged: Instant,
-    rounds: Vec<Round>,
+    pub(crate) rounds: Vec<Round>,
 }
 
-struct Round {
-    /// From the publish to the last delivery, per change.
-    whole: Vec<Duration>,
-    server_cpu: Option<Duration>,
-    client_cpu: Duration,
-    wall: Duration,
-    deliveries: usize,
+/// One turn of a server.
+pub(crate) struct Round {
+    /// When each change was published, and how long until everyone had it.
+    changes: Vec<(Instant, Duration)>,
+    /// How long each delivery took.
+    deliveries: Histogram<u64>,
+    pub(crate) window: Window,
+}
+
+impl Round {
+    /// How long half of the changes took.
+    pub(crate) fn p50_ms(&self) -> f64 {
+        median(self.changes.iter().map(|(_, whole)| ms(*whole)))
+    }
+
+    /// Within which time nearly all deliveries came.
+    pub(crate) fn p99_ms(&self) -> f64 {
+        self.deliveries.value_at_quantile(0.99) as f64 / 1e6
+    }
+
+    /// How many deliveries there were.
+    pub(crate) fn count(&self) -> usize {
+        usize::try_from(self.deliveries.len()).expect("a run ends")
+    }
+
+    /// CPU time of the server per delivery.
+    pub(crate) fn server_us(&self) -> Option<f64> {
+        self.window.server_us_each(self.count())
+    }
 }
 
 impl Stage {
-    fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
-        let name = target.kind.name();
+    /// Lets the subscribers come.
+    pub(crate) fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
+        let name = target.name.clone();
         let mut stage = Self {
             clients: Clients::new()?,
             audience: Audience::new(target.kind, subscribers),
@@ -166,33 +226,33 @@ impl Stage {
 
     fn round(&mut self, length: Length, payload: usize) -> io::Result<()> {
         // Warm caches and an awake CPU, as after the first of many changes.
-        self.audience.records = false;
         self.change(payload)?;
-        self.audience.records = true;
-        let (server, client) = (
-            self.target.cpu_time(),
-            process::cpu_time(std::process::id()),
-        );
+        self.audience.deliveries = times();
+        let meter = Meter::start(&self.target);
         let start = Instant::now();
-        let mut whole = Vec::with_capacity(length.changes);
-        while whole.len() < length.changes
-            && (whole.len() < CHANGES_MIN || start.elapsed() < length.at_most)
+        let mut changes = Vec::with_capacity(length.changes);
+        while changes.len() < length.changes
+            && (changes.len() < CHANGES_MIN || start.elapsed() < length.at_most)
         {
-            whole.push(self.change(payload)?);
+            changes.push(self.change(payload)?);
         }
-        let used = |before| Some(self.target.cpu_time()?.saturating_sub(before));
         self.rounds.push(Round {
-            deliveries: whole.len() * self.audience.versions.len(),
-            whole,
-            server_cpu: server.and_then(used),
-            client_cpu: process::cpu_time(std::process::id()).saturating_sub(client),
-            wall: start.elapsed(),
+            window: meter.stop(&self.target),
+            changes,
+            deliveries: std::mem::replace(&mut self.audience.deliveries, times()),
         });
         Ok(())
     }
 
     /// Publishes, and waits until everyone has it and the server is done with it.
-    fn change(&mut self, payload: usize) -> io::Result<Duration> {
+    fn change(&mut self, payload: usize) -> io::Result<(Instant, Duration)> {
+        let whole = self.deliver(payload)?;
+        self.settle()?;
+        Ok((self.audience.published_at, whole))
+    }
+
+    /// Publishes, and waits until everyone has it.
+    pub(crate) fn deliver(&mut self, payload: usize) -> io::Result<Duration> {
         self.changes += 1;
         let text = wire::text(self.changes, payload);
         let mut words = Vec::new();
@@ -204,14 +264,38 @@ impl Stage {
         if !self.poll_until(|audience| audience.missing == 0)? {
             return Err(io::Error::other(format!(
                 "{}: {} subscribers never got change {}",
-                self.target.kind.name(),
-                self.audience.missing,
-                self.changes
+                self.target.name, self.audience.missing, self.changes
             )));
         }
-        let whole = self.audience.published_at.elapsed();
-        self.settle()?;
-        Ok(whole)
+        Ok(self.audience.published_at.elapsed())
+    }
+
+    /// Lets so many subscribers never read again; the others are watched.
+    pub(crate) fn deafen(&mut self, count: usize) -> io::Result<()> {
+        let subscribers = self.audience.versions.len();
+        for number in 0..count.min(subscribers) {
+            // Spread over all, as they are over a server's lists.
+            let subscriber = number * subscribers / count;
+            self.audience.is_deaf[subscriber] = true;
+            self.clients.read(subscriber + 1, false)?;
+        }
+        Ok(())
+    }
+
+    /// What the server did wrong, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let Audience {
+            wrong,
+            stale,
+            closed,
+            ..
+        } = self.audience;
+        (wrong + stale + closed > 0).then(|| {
+            format!(
+                "{}: {wrong} pushes of another list than the complete one, {stale} whose version had not grown, {closed} connections ended",
+                self.target.name
+            )
+        })
     }
 
     fn settle(&mut self) -> io::Result<()> {
@@ -222,7 +306,7 @@ impl Stage {
         if self.poll_until(|audience| audience.is_settled)? {
             Ok(())
         } else {
-            let name = self.target.kind.name();
+            let name = &self.target.name;
             Err(io::Error::other(format!("{name}: a ping was not answered")))
         }
     }
@@ -245,19 +329,10 @@ impl Stage {
     }
 
     fn poll_until(&mut self, done: impl Fn(&Audience) -> bool) -> io::Result<bool> {
-        let name = self.target.kind.name();
+        let name = &self.target.name;
         self.clients
             .poll_until(PATIENCE, &mut self.audience, done)
             .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
-    }
-
-    fn p50_ms(&self, round: usize) -> f64 {
-        median(self.rounds[round].whole.iter().map(|whole| ms(*whole)))
-    }
-
-    fn cpu_us(&self, round: usize) -> Option<f64> {
-        let round = &self.rounds[round];
-        Some(us(round.server_cpu?) / round.deliveries as f64)
     }
 }
 
@@ -267,11 +342,12 @@ struct Audience {
     published_at: Instant,
     /// The last version each was shown; their connections are numbered from 1.
     versions: Vec<i64>,
+    /// Who never reads; nothing is expected of them.
+    is_deaf: Vec<bool>,
     missing: usize,
     is_settled: bool,
-    /// Whether deliveries count for the latencies reported.
-    records: bool,
     wrong: u64,
+    stale: u64,
     closed: u64,
     deliveries: Histogram<u64>,
 }
@@ -282,18 +358,22 @@ impl Audience {
             dialect: peers::dialect(kind, subscribers),
             published_at: Instant::now(),
             versions: vec![0; subscribers],
+            is_deaf: vec![false; subscribers],
             missing: 0,
             is_settled: false,
-            records: false,
             wrong: 0,
+            stale: 0,
             closed: 0,
-            deliveries: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
-                .expect("a valid range"),
+            deliveries: times(),
         }
     }
 
+    fn is_deaf(&self, connection: usize) -> bool {
+        connection != PUBLISHER && self.is_deaf[connection - 1]
+    }
+
     fn expect(&mut self) {
-        self.missing = self.versions.len();
+        self.missing = self.is_deaf.iter().filter(|is_deaf| !**is_deaf).count();
         self.published_at = Instant::now();
     }
 
@@ -308,19 +388,20 @@ impl Audience {
             Heard::Value(version) if version > self.versions[connection - 1] => {
                 self.versions[connection - 1] = version;
                 self.missing = self.missing.saturating_sub(1);
-                if self.records {
-                    let nanos = self.published_at.elapsed().as_nanos();
-                    let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-                    self.deliveries.saturating_record(nanos);
-                }
+                self.deliveries
+                    .saturating_record(nanos(self.published_at.elapsed()));
             }
-            Heard::Value(_) | Heard::Wrong => self.wrong += 1,
+            Heard::Value(_) => self.stale += 1,
+            Heard::Wrong => self.wrong += 1,
         }
     }
 }
 
 impl Receives for Audience {
     fn receive(&mut self, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        if self.is_deaf(connection) {
+            return Ok(bytes.len());
+        }
         let mut taken = 0;
         while let Some((heard, len)) = self.dialect.next(connection, &bytes[taken..], out)? {
             self.on_heard(connection, heard);
@@ -329,53 +410,8 @@ impl Receives for Audience {
         Ok(taken)
     }
 
-    fn closed(&mut self, _: usize) {
-        self.closed += 1;
-    }
-}
-
-fn tell(stages: &[Stage], subscribers: usize, payload: usize, report: &mut Report) {
-    for stage in stages {
-        let name = stage.target.kind.name();
-        let rounds = 0..stage.rounds.len();
-        let all = stage.rounds.iter().flat_map(|round| &round.whole);
-        let cpu: Vec<_> = rounds
-            .clone()
-            .filter_map(|round| stage.cpu_us(round))
-            .collect();
-        let against = &stages[0];
-        let ratio = |of: &dyn Fn(&Stage, usize) -> f64| {
-            let ratios = rounds
-                .clone()
-                .map(|round| of(against, round) / of(stage, round));
-            rounded(median(ratios))
-        };
-        let is_first = std::ptr::eq(stage, against);
-        let client_cpu: Duration = stage.rounds.iter().map(|round| round.client_cpu).sum();
-        let wall: Duration = stage.rounds.iter().map(|round| round.wall).sum();
-        let deliveries: usize = stage.rounds.iter().map(|round| round.deliveries).sum();
-        report.row(
-            "fanout: one change until all have it",
-            json!({
-                "subscribers": subscribers,
-                "bytes": payload,
-                "server": name,
-                "p50_ms": rounded(median(rounds.clone().map(|round| stage.p50_ms(round)))),
-                "best_ms": all.min().map(|best| ms(*best)),
-                "delivery_p99_ms": rounded(stage.audience.deliveries.value_at_quantile(0.99) as f64 / 1e6),
-                "server_us": (!cpu.is_empty()).then(|| rounded(median(cpu.clone()))),
-                "server_us_best": cpu.into_iter().min_by(f64::total_cmp).map(rounded),
-                "client_us": rounded(us(client_cpu) / deliveries as f64),
-                "client_busy": rounded(client_cpu.as_secs_f64() / wall.as_secs_f64()),
-                "time_ratio": (!is_first).then(|| ratio(&|stage, round| stage.p50_ms(round))),
-                "cpu_ratio": (!is_first).then(|| ratio(&|stage, round| stage.cpu_us(round).unwrap_or(f64::NAN))),
-            }),
-        );
-        let Audience { wrong, closed, .. } = stage.audience;
-        if wrong + closed > 0 {
-            report.problem(format!(
-                "{name}: {wrong} wrong pushes, {closed} connections ended"
-            ));
-        }
+    fn closed(&mut self, connection: usize) {
+        // A server may end a connection on which nobody reads.
+        self.closed += u64::from(!self.is_deaf(connection));
     }
 }

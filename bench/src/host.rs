@@ -3,10 +3,13 @@
 
 use std::fs;
 use std::io;
+use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value as Json, json};
+
+use crate::report::Report;
 
 /// How strongly a run asks to be preferred over other programs; everything between it and -20 stays for the kernel's own.
 const NICE: i32 = -10;
@@ -78,30 +81,74 @@ pub(crate) fn raise_priority() -> String {
     format!("nice {}, autogroup {group}", word(nice))
 }
 
+/// Says what makes figures of this host or this build less than they seem.
+pub(crate) fn warn(seats: Seats, report: &mut Report) {
+    if cfg!(debug_assertions) {
+        report.note("debug build: it shows that things work, not how fast".to_owned());
+    }
+    if seats.server == seats.client {
+        report
+            .doubt("one CPU for both sides: the load generator takes the server's time".to_owned());
+    }
+}
+
+/// How busy the host is, over 1, 5 and 15 minutes.
+pub(crate) fn load_average() -> Json {
+    let line = first_line("/proc/loadavg");
+    json!(line.split(' ').take(3).collect::<Vec<_>>().join(" "))
+}
+
 /// What a reader must know about the host.
 pub(crate) fn environment(seats: Seats, priority: &str, descriptors: u64) -> Json {
-    let first_line = |path: &str| {
-        fs::read_to_string(path)
-            .map(|text| text.lines().next().unwrap_or_default().to_owned())
-            .unwrap_or_else(|error| error.to_string())
-    };
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     });
-    let cpus = sched_getaffinity(None).map_or(0, |_| {
-        std::thread::available_parallelism().map_or(0, usize::from)
-    });
+    let cpus = fs::read_to_string("/sys/devices/system/cpu/online");
+    let build = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
     json!({
-        "kernel": first_line("/proc/sys/kernel/osrelease"),
+        "command": command_line(),
+        "date": said_by("date", &["--utc", "+%Y-%m-%d %H:%M UTC"]),
         "cpu": cpu,
-        "cpus_left_to_the_client": cpus,
-        "load_average": first_line("/proc/loadavg"),
-        "server_cpu": seats.server,
-        "client_cpu": seats.client,
+        "cpus_online": cpus.map_or(Json::Null, |cpus| json!(cpus.trim())),
+        "kernel": first_line("/proc/sys/kernel/osrelease"),
+        "pinning": format!("server on CPU {}, load generator on CPU {}", seats.server, seats.client),
         "priority": priority,
+        "load_average_before": load_average(),
         "descriptors": descriptors,
         "version": env!("CARGO_PKG_VERSION"),
-        "command": std::env::args().collect::<Vec<_>>().join(" "),
+        "commit": said_by("git", &["describe", "--always", "--dirty", "--exclude=*"]),
+        "build": build,
+        "compiler": said_by("rustc", &["--version"]),
     })
+}
+
+/// The command without the folder of the program, which tells a reader nothing.
+fn command_line() -> String {
+    let arguments = std::env::args().skip(1);
+    std::iter::once("rollcall-bench".to_owned())
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn first_line(path: &str) -> String {
+    fs::read_to_string(path)
+        .map(|text| text.lines().next().unwrap_or_default().to_owned())
+        .unwrap_or_else(|error| error.to_string())
+}
+
+/// The line that a program prints in the folder of the sources; nothing where it cannot.
+fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .ok()?;
+    let line = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| line.trim().to_owned())
 }

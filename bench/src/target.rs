@@ -116,6 +116,8 @@ impl Kind {
 pub(crate) struct Target {
     /// What it is.
     pub(crate) kind: Kind,
+    /// Its name in tables.
+    pub(crate) name: String,
     /// Where its clients connect.
     pub(crate) address: Address,
     process: Option<Server>,
@@ -140,6 +142,7 @@ impl Target {
     fn running(address: SocketAddr) -> Self {
         Self {
             kind: Kind::Rollcall,
+            name: Kind::Rollcall.name().to_owned(),
             address: address.into(),
             process: None,
             _data: None,
@@ -162,20 +165,26 @@ impl Target {
         })?;
         Ok(Self {
             kind,
+            name: kind.name().to_owned(),
             address,
             process: Some(process),
             _data: Some(data),
         })
     }
 
+    /// Its process, if it was started here.
+    pub(crate) fn id(&self) -> Option<u32> {
+        Some(self.process.as_ref()?.0.id())
+    }
+
     /// CPU time it used so far; nothing is known of a server that was not started here.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        Some(process::cpu_time(self.process.as_ref()?.0.id()))
+        Some(process::cpu_time(self.id()?))
     }
 
     /// Its resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> Option<u64> {
-        Some(process::resident_kib(self.process.as_ref()?.0.id()))
+        Some(process::resident_kib(self.id()?))
     }
 }
 
