@@ -61,6 +61,14 @@ pub(crate) enum Scenario {
     Churn(Churn),
     /// Many clients, a rolling deployment, a few that never read.
     Mixed(Mixed),
+    /// Registrations and heartbeats of others while one core pushes to many, back to back.
+    Neighbours(Neighbours),
+    /// Subscribers beside some that never read.
+    Deaf(Deaf),
+    /// Two data cores beside one, both on the server's one CPU.
+    Cores(Cores),
+    /// Every number to reach, in one run.
+    Goals,
     /// Memory of clients that do nothing, and what is left when they are gone.
     Idle(Idle),
     /// A server to measure against; started by the scenarios.
@@ -173,4 +181,58 @@ pub(crate) struct Mixed {
     /// How long the day is.
     #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
+}
+
+/// Others while many are pushed to.
+#[derive(Debug, Group)]
+pub(crate) struct Neighbours {
+    /// Subscribers that are pushed to.
+    #[arg(long, default_value_t = 9_000)]
+    pub(crate) subscribers: usize,
+    /// Published bytes.
+    #[arg(long, default_value_t = 1 << 10)]
+    pub(crate) payload: usize,
+    /// Registrations per second of the others, and as many heartbeats.
+    #[arg(long, default_value_t = 250)]
+    pub(crate) rate: u32,
+    /// How long they are watched under load; before, a quarter of that without.
+    #[arg(long, default_value_t = 8_000)]
+    pub(crate) load_ms: u64,
+}
+
+/// Beside subscribers that never read.
+#[derive(Debug, Group)]
+pub(crate) struct Deaf {
+    /// All subscribers.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// How many of a hundred never read.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) deaf_percent: usize,
+    /// Published bytes.
+    #[arg(long, default_value_t = 1 << 10)]
+    pub(crate) payload: usize,
+    /// Changes per round.
+    #[arg(long, default_value_t = 40)]
+    pub(crate) changes: usize,
+}
+
+/// Two cores beside one.
+#[derive(Debug, Group)]
+pub(crate) struct Cores {
+    /// Connections that register.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Registrations that each leaves unanswered.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
+    pub(crate) outstanding: Vec<usize>,
+    /// Subscribers that are pushed to.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// Published bytes.
+    #[arg(long, default_value_t = 1 << 10)]
+    pub(crate) payload: usize,
+    /// Length of a round of registrations.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) round_ms: u64,
 }

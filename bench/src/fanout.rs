@@ -118,15 +118,25 @@ pub(crate) struct Length {
 
 impl Length {
     /// As asked for, or what suits this many subscribers.
-    pub(crate) fn of(options: &Fanout, subscribers: usize) -> Self {
-        let given = options.changes.map(|changes| Self {
+    fn of(options: &Fanout, subscribers: usize) -> Self {
+        let given = options.changes.map(Self::exactly);
+        given.unwrap_or_else(|| Self::usual(subscribers))
+    }
+
+    /// So many changes, however long they take.
+    pub(crate) fn exactly(changes: usize) -> Self {
+        Self {
             changes,
             at_most: Duration::MAX,
-        });
-        given.unwrap_or(Self {
+        }
+    }
+
+    /// What suits this many subscribers.
+    pub(crate) fn usual(subscribers: usize) -> Self {
+        Self {
             changes: (DELIVERIES_PER_ROUND / subscribers.max(1)).clamp(CHANGES_MIN, 100),
             at_most: ROUND_MAX,
-        })
+        }
     }
 }
 
@@ -280,6 +290,11 @@ impl Stage {
             self.clients.read(subscriber + 1, false)?;
         }
         Ok(())
+    }
+
+    /// Deliveries from the start of the server, those of the warm-up included.
+    pub(crate) fn all_deliveries(&self) -> usize {
+        usize::try_from(self.changes).expect("a run ends") * self.audience.versions.len()
     }
 
     /// What the server did wrong, if anything.

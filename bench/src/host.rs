@@ -23,16 +23,22 @@ pub(crate) struct Seats {
     pub(crate) server: usize,
     /// The load generator's.
     pub(crate) client: usize,
+    /// All that this process may use.
+    pub(crate) cpus: usize,
 }
 
 impl Seats {
     /// The first two CPUs this process may use; one for both sides where there is only one.
     pub(crate) fn of_this_host() -> io::Result<Self> {
         let allowed = sched_getaffinity(None)?;
-        let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
-        let server = cpus.next().expect("this thread runs somewhere");
-        let client = cpus.next().unwrap_or(server);
-        Ok(Self { server, client })
+        let cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
+        let cpus: Vec<_> = cpus.collect();
+        let server = *cpus.first().expect("this thread runs somewhere");
+        Ok(Self {
+            server,
+            client: cpus.get(1).copied().unwrap_or(server),
+            cpus: cpus.len(),
+        })
     }
 
     /// Runs `work` on the server's CPU, so that processes it starts stay there, and comes back to the client's.
@@ -98,13 +104,20 @@ pub(crate) fn load_average() -> Json {
     json!(line.split(' ').take(3).collect::<Vec<_>>().join(" "))
 }
 
+/// Lets this thread run as soon as it can, before all others on its CPU that are not real-time themselves; whether that was granted.
+#[expect(unsafe_code, reason = "no safe wrapper asks for real-time scheduling")]
+pub(crate) fn run_first() -> bool {
+    let lowest = libc::sched_param { sched_priority: 1 };
+    // SAFETY: it reads the parameter, which outlives the call, and changes nothing but this thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) == 0 }
+}
+
 /// What a reader must know about the host.
 pub(crate) fn environment(seats: Seats, priority: &str, descriptors: u64) -> Json {
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     });
-    let cpus = fs::read_to_string("/sys/devices/system/cpu/online");
     let build = if cfg!(debug_assertions) {
         "debug"
     } else {
@@ -114,7 +127,7 @@ pub(crate) fn environment(seats: Seats, priority: &str, descriptors: u64) -> Jso
         "command": command_line(),
         "date": said_by("date", &["--utc", "+%Y-%m-%d %H:%M UTC"]),
         "cpu": cpu,
-        "cpus_online": cpus.map_or(Json::Null, |cpus| json!(cpus.trim())),
+        "cpus": seats.cpus,
         "kernel": first_line("/proc/sys/kernel/osrelease"),
         "pinning": format!("server on CPU {}, load generator on CPU {}", seats.server, seats.client),
         "priority": priority,

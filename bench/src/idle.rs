@@ -17,6 +17,9 @@ use crate::report::{Moments, Plot, Report, Series, rounded, shown};
 use crate::target::Target;
 use crate::wire::{self, Registration};
 
+/// What is counted, as the table calls it.
+pub(crate) const CONNECTION: &str = "connection + subscription";
+pub(crate) const PUBLISHER: &str = "publisher";
 /// Services that the subscriptions are spread over.
 const SERVICES: usize = 100;
 /// Publishers of one connection.
@@ -56,7 +59,7 @@ pub(crate) fn run(
     for &count in &options.connections {
         progress.begin(format_args!("{count} connections"));
         stage.subscribe(count)?;
-        let each = stage.tell("connection + subscription", count, 0, report)?;
+        let each = stage.tell(CONNECTION, count, 0, report)?;
         if Some(&count) == options.connections.last() {
             let what = "of the server per idle connection with a subscription";
             headline(each, format!("{what}, {count} of them"), report);
@@ -67,7 +70,7 @@ pub(crate) fn run(
         progress.begin(format_args!("{} publishers", options.publishers));
         stage.start = stage.memory();
         stage.publish(options.publishers)?;
-        let each = stage.tell("publisher", options.publishers, TEXT.len(), report)?;
+        let each = stage.tell(PUBLISHER, options.publishers, TEXT.len(), report)?;
         let what = "of the server per publisher record, its text included";
         headline(
             each,

@@ -8,13 +8,17 @@ mod args;
 mod burst;
 mod churn;
 mod clients;
+mod cores;
 mod crowd;
+mod deaf;
 mod fanout;
+mod goals;
 mod host;
 mod idle;
 mod interrupt;
 mod meter;
 mod mixed;
+mod neighbours;
 mod network;
 mod peers;
 mod process;
@@ -38,7 +42,10 @@ use peers::roster::Roster;
 use report::Report;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if matches!(args.scenario, Scenario::Goals) && args.common.vs.is_empty() {
+        args.common.vs = goals::PEERS.to_vec();
+    }
     if let Scenario::Yardstick { kind } = args.scenario {
         return exit(yardstick::run(kind).map(|()| true));
     }
@@ -82,6 +89,10 @@ fn run(scenario: &Scenario, common: &Common, seats: Seats, report: &mut Report) 
         Scenario::Churn(options) => churn::run(common, options, seats, report),
         Scenario::Mixed(options) => mixed::run(common, options, seats, report),
         Scenario::Idle(options) => idle::run(common, options, seats, report),
+        Scenario::Neighbours(options) => neighbours::run(common, options, seats, report),
+        Scenario::Deaf(options) => deaf::run(common, options, seats, report),
+        Scenario::Cores(options) => cores::run(common, options, seats, report),
+        Scenario::Goals => goals::run(common, seats, report),
         Scenario::Yardstick { .. } => unreachable!("it measures nothing"),
     }
 }

@@ -156,6 +156,11 @@ impl Stage {
         }
     }
 
+    /// Registrations answered from the start of the server.
+    pub(crate) fn answered(&self) -> usize {
+        self.load.answered
+    }
+
     /// What the server did wrong, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
         let Load {

@@ -128,12 +128,20 @@ impl Report {
 
     /// A figure of the last row in the table of this title that has these values.
     pub(crate) fn figure(&self, title: &str, of: &[(&str, Json)], name: &str) -> Option<f64> {
-        let chapter = self.chapters.iter().find(|chapter| chapter.title == title);
-        let row = chapter?.table.rows.iter().rev().find(|row| {
+        self.figures(title, of, name).pop()
+    }
+
+    /// A figure of all such rows.
+    pub(crate) fn figures(&self, title: &str, of: &[(&str, Json)], name: &str) -> Vec<f64> {
+        let chapters = self.chapters.iter();
+        let rows = chapters
+            .filter(|chapter| chapter.title == title)
+            .flat_map(|chapter| &chapter.table.rows);
+        let rows = rows.filter(|row| {
             of.iter()
                 .all(|(column, value)| row.get(*column) == Some(value))
         });
-        row?.get(name)?.as_f64()
+        rows.filter_map(|row| row.get(name)?.as_f64()).collect()
     }
 
     fn chapter(&mut self, title: &str) -> &mut Chapter {

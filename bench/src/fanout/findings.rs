@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::{Load, Round, Stage, TITLE};
@@ -76,16 +77,7 @@ pub(super) fn draw(stages: &[Stage], load: Load, report: &mut Report) {
         format!("one change until all have it: {of}"),
         beside.collect::<Vec<_>>().join(", "),
     );
-    let deliveries: Vec<_> = stages
-        .iter()
-        .map(|stage| {
-            let mut all = times();
-            for round in &stage.rounds {
-                all.add(&round.deliveries).expect("of the same range");
-            }
-            all
-        })
-        .collect();
+    let deliveries: Vec<_> = stages.iter().map(Stage::deliveries).collect();
     let names = stages.iter().map(|stage| stage.target.name.as_str());
     report.plot(
         TITLE,
@@ -98,7 +90,7 @@ pub(super) fn draw(stages: &[Stage], load: Load, report: &mut Report) {
     report.plot(
         TITLE,
         Plot::over_time(
-            format!("Each change until all have it, servers in turns: {of}"),
+            format!("Each change, servers in turns: {of}"),
             "ms",
             stages.iter().map(Stage::moments).collect(),
         ),
@@ -115,7 +107,23 @@ impl Stage {
         all.map(|(_, whole)| ms(*whole)).min_by(f64::total_cmp)
     }
 
-    fn moments(&self) -> Moments {
+    /// CPU time of the server per delivery.
+    pub(crate) fn server_us(&self) -> Option<f64> {
+        let each: Option<Vec<_>> = self.rounds.iter().map(Round::server_us).collect();
+        each.map(median)
+    }
+
+    /// How long every delivery took.
+    pub(crate) fn deliveries(&self) -> Histogram<u64> {
+        let mut all = times();
+        for round in &self.rounds {
+            all.add(&round.deliveries).expect("of the same range");
+        }
+        all
+    }
+
+    /// How long each change took, and when it was.
+    pub(crate) fn moments(&self) -> Moments {
         let line = |round: &Round| -> Vec<(Instant, f64)> {
             let changes = round.changes.iter();
             changes.map(|(at, whole)| (*at, ms(*whole))).collect()

@@ -136,7 +136,7 @@ fn rows(table: &Table) -> Markup {
                 tr {
                     @for column in &columns {
                         @let value = row.get(*column).unwrap_or(&Json::Null);
-                        td.text[value.is_string()] { (cell(value)) }
+                        td.text[value.is_string()].list[value.is_array()] { (cell(value)) }
                     }
                 }
             } }

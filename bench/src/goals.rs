@@ -1,0 +1,390 @@
+//! Every number to reach, measured in one run.
+//!
+//! Each step runs a scenario as anyone would and adds its tables and plots; the numbers are then read from those tables, so that what is judged
+//! is what is shown.
+
+use std::io;
+
+use serde_json::{Value as Json, json};
+
+use crate::args::{Common, Cores, Deaf, Fanout, Idle, Neighbours, Publish, Storm};
+use crate::host::Seats;
+use crate::report::{Bound, Goal, Measured, Report, median};
+use crate::target::Kind;
+use crate::{cores, deaf, fanout, idle, neighbours, publish, storm};
+
+/// The servers of others that numbers are held against.
+pub(crate) const PEERS: [Kind; 2] = [Kind::Redis, Kind::Sofaregistry];
+/// Published bytes of a fan-out.
+const PAYLOAD: usize = 1 << 10;
+const MANY: usize = 1_000;
+const MOST: usize = 9_000;
+/// SOFARegistry takes half a second and more for a change.
+const SLOW_CHANGES: usize = 3;
+/// A storm starts a fresh server each time.
+const STORMS: usize = 3;
+const STORM_CLIENTS: usize = 8_000;
+const OUTSTANDING: [usize; 2] = [1, 32];
+const IDLE: [usize; 2] = [1_000, 10_000];
+const RECORDS: usize = 100_000;
+/// How long the server rests before its memory is read.
+const REST_MS: u64 = 2_000;
+/// CPUs that two cores and the clients of two cores need.
+const CPUS_FOR_TWO_CORES: usize = 4;
+const NOT_MEASURED: &str = "not measured: see the problems";
+
+/// A scenario with its options.
+type Step = fn(&Common, Seats, &mut Report) -> io::Result<()>;
+
+/// What is measured, in this sequence.
+const STEPS: [(&str, Step); 9] = [
+    ("fan-out to 1,000", fan_out_to_many),
+    ("fan-out to 9,000", fan_out_to_most),
+    ("fan-out beside SOFARegistry", fan_out_beside_sofaregistry),
+    ("registrations", registrations),
+    ("storm", clients_at_once),
+    ("memory", memory),
+    ("two cores beside one", two_cores),
+    ("neighbours of a fan-out", beside_a_fan_out),
+    ("subscribers that never read", beside_the_deaf),
+];
+
+/// Takes every step, then judges. A step that fails spoils its numbers and the result, not the other steps.
+pub(crate) fn run(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    for (place, (what, step)) in STEPS.iter().enumerate() {
+        eprintln!("== {what} ({} of {})", place + 1, STEPS.len());
+        if let Err(error) = step(common, seats, report) {
+            report.problem(format!("{what}: {error}"));
+        }
+    }
+    judge_fan_outs(common, report);
+    judge_against_sofaregistry(common, report);
+    judge_registrations(report);
+    judge_memory(report);
+    judge_cores(seats, report);
+    judge_others(report);
+    Ok(())
+}
+
+/// The first server beside these, those that are not there left out.
+fn beside(common: &Common, others: &[Kind]) -> Common {
+    let is_there = |kind: &&Kind| !kind.is_peer() || common.vs.contains(kind);
+    Common {
+        vs: others.iter().filter(is_there).copied().collect(),
+        ..common.clone()
+    }
+}
+
+fn fan_out(subscribers: usize, changes: Option<usize>) -> Fanout {
+    Fanout {
+        subscribers: vec![subscribers],
+        payload: vec![PAYLOAD],
+        changes,
+    }
+}
+
+fn fan_out_to_many(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    let others = [Kind::Floor, Kind::FloorAcks, Kind::Redis];
+    fanout::run(
+        &beside(common, &others),
+        &fan_out(MANY, None),
+        seats,
+        report,
+    )
+}
+
+fn fan_out_to_most(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    let common = beside(common, &[Kind::FloorAcks]);
+    fanout::run(&common, &fan_out(MOST, None), seats, report)
+}
+
+fn fan_out_beside_sofaregistry(
+    common: &Common,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
+    let common = beside(common, &[Kind::Sofaregistry]);
+    fanout::run(&common, &fan_out(1, Some(SLOW_CHANGES)), seats, report)?;
+    if common.vs.is_empty() {
+        return Ok(());
+    }
+    fanout::run(&common, &fan_out(MANY, Some(SLOW_CHANGES)), seats, report)
+}
+
+fn registrations(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    let options = Publish {
+        connections: 64,
+        outstanding: OUTSTANDING.to_vec(),
+        round_ms: 1_000,
+        subscriber: false,
+    };
+    publish::run(&beside(common, &[Kind::Toy]), &options, seats, report)
+}
+
+fn clients_at_once(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    let common = Common {
+        rounds: STORMS.min(common.rounds),
+        ..beside(common, &[])
+    };
+    let options = Storm {
+        clients: STORM_CLIENTS,
+        publishers: 20,
+    };
+    storm::run(&common, &options, seats, report)
+}
+
+/// Connections and records on a fresh server each: what one leaves behind must not hold the other.
+fn memory(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    let mut options = Idle {
+        connections: IDLE.to_vec(),
+        publishers: 0,
+        after_s: 5,
+        rest_ms: REST_MS,
+    };
+    idle::run(common, &options, seats, report)?;
+    options.connections.truncate(1);
+    options.publishers = RECORDS;
+    idle::run(common, &options, seats, report)
+}
+
+fn two_cores(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    let options = Cores {
+        connections: 64,
+        outstanding: OUTSTANDING.to_vec(),
+        subscribers: MANY,
+        payload: PAYLOAD,
+        round_ms: 1_000,
+    };
+    cores::run(common, &options, seats, report)
+}
+
+fn beside_a_fan_out(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    let options = Neighbours {
+        subscribers: MOST,
+        payload: PAYLOAD,
+        rate: 250,
+        load_ms: 8_000,
+    };
+    neighbours::run(&beside(common, &[]), &options, seats, report)
+}
+
+fn beside_the_deaf(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+    let options = Deaf {
+        subscribers: MANY,
+        deaf_percent: 1,
+        payload: PAYLOAD,
+        changes: 40,
+    };
+    deaf::run(common, &options, seats, report)
+}
+
+fn judge_fan_outs(common: &Common, report: &mut Report) {
+    let of = |report: &Report, subscribers: usize, server: &str, name: &str| {
+        let row = [
+            ("subscribers", json!(subscribers)),
+            ("bytes", json!(PAYLOAD)),
+            ("server", json!(server)),
+        ];
+        report.figure(fanout::TITLE, &row, name)
+    };
+    let time = |report: &Report, subscribers| of(report, subscribers, "floor+acks", "time_ratio");
+    let many = time(report, MANY);
+    let most = time(report, MOST);
+    let cpu = of(report, MANY, "floor+acks", "cpu_ratio");
+    at_most(
+        report,
+        "fan-out, 1,000 x 1 KiB, p50 by floor+acks",
+        "x",
+        many,
+        1.5,
+        1.25,
+    );
+    at_most(
+        report,
+        "server CPU per delivery by floor+acks",
+        "x",
+        cpu,
+        1.5,
+        1.25,
+    );
+    // Ours by theirs and ours by their floor give theirs by their floor.
+    let redis = of(report, MANY, "redis", "cpu_ratio")
+        .zip(of(report, MANY, "floor", "cpu_ratio"))
+        .map(|(by_redis, by_floor)| by_floor / by_redis);
+    let against_redis = cpu.zip(redis).map(|(ours, theirs)| ours / theirs);
+    report.goal(Goal {
+        measure: "the same, by that of Redis by a send-only floor",
+        measured: of_peer(common, Kind::Redis, against_redis),
+        unit: "x",
+        must: None,
+        stretch: Some(Bound::AtMost(1.0)),
+    });
+    at_most(
+        report,
+        "fan-out, 9,000 x 1 KiB, p50 by floor+acks",
+        "x",
+        most,
+        1.5,
+        1.3,
+    );
+}
+
+fn judge_against_sofaregistry(common: &Common, report: &mut Report) {
+    let goals = [
+        (
+            "change until 1 subscriber has it, times faster than SOFARegistry",
+            1,
+            100.0,
+            500.0,
+        ),
+        (
+            "change until 1,000 have it, times faster than SOFARegistry",
+            MANY,
+            40.0,
+            80.0,
+        ),
+    ];
+    for (measure, subscribers, must, stretch) in goals {
+        let row = [
+            ("subscribers", json!(subscribers)),
+            ("server", json!(Kind::Sofaregistry.name())),
+        ];
+        let ratio = report.figure(fanout::TITLE, &row, "time_ratio");
+        report.goal(Goal {
+            measure,
+            measured: of_peer(common, Kind::Sofaregistry, ratio.map(|ratio| 1.0 / ratio)),
+            unit: "x",
+            must: Some(Bound::AtLeast(must)),
+            stretch: Some(Bound::AtLeast(stretch)),
+        });
+    }
+}
+
+fn judge_registrations(report: &mut Report) {
+    let goals = [
+        (
+            "registrations/s, 64 connections, one at a time, by a toy server",
+            1,
+            0.6,
+            0.85,
+        ),
+        (
+            "registrations/s, 64 connections, 32 outstanding, by a toy server",
+            32,
+            0.5,
+            0.75,
+        ),
+    ];
+    for (measure, outstanding, must, stretch) in goals {
+        let row = [
+            ("outstanding", json!(outstanding)),
+            ("server", json!(Kind::Toy.name())),
+        ];
+        let ratio = report.figure(publish::TITLE, &row, "rate_ratio");
+        report.goal(Goal {
+            measure,
+            measured: figure(ratio),
+            unit: "x",
+            must: Some(Bound::AtLeast(must)),
+            stretch: Some(Bound::AtLeast(stretch)),
+        });
+    }
+    let storms = report.figures(storm::TITLE, &[], "all_served_ms");
+    let storm = (!storms.is_empty()).then(|| median(storms) / 1e3);
+    let measure = "storm of 8,000 clients until every list is complete";
+    at_most(report, measure, " s", storm, 4.0, 2.0);
+}
+
+fn judge_memory(report: &mut Report) {
+    let of = |report: &Report, what: &str, count: usize, name: &str| {
+        let row: [(&str, Json); 2] = [("what", json!(what)), ("count", json!(count))];
+        report.figure(idle::TITLE, &row, name)
+    };
+    let connection = of(report, idle::CONNECTION, IDLE[1], "bytes_each");
+    let record = of(report, idle::PUBLISHER, RECORDS, "overhead_bytes_each");
+    let measure = "user memory per idle connection with a subscription";
+    at_most(report, measure, " B", connection, 2_048.0, 1_024.0);
+    let measure = "overhead per publisher record, all but its own text";
+    at_most(report, measure, " B", record, 500.0, 300.0);
+}
+
+fn judge_cores(seats: Seats, report: &mut Report) {
+    let of = |report: &Report, load: &str| {
+        let row = [("load", json!(load)), ("server", json!(cores::ONE))];
+        report.figure(cores::TITLE, &row, "cpu_ratio")
+    };
+    let registrations =
+        OUTSTANDING.map(|outstanding| of(report, &cores::registrations(outstanding)));
+    let [one, many] = registrations;
+    // The dearer of the two: no load may be chosen to please.
+    let registration = one.zip(many).map(|(one, many)| one.max(many));
+    let delivery = of(report, cores::DELIVERIES);
+    let measure = "2 cores by 1, on one CPU, half crossing: server CPU per registration";
+    at_most(report, measure, "x", registration, 1.2, 1.08);
+    let measure = "the same: server CPU per delivery";
+    at_most(report, measure, "x", delivery, 1.2, 1.08);
+    let why = if seats.cpus < CPUS_FOR_TWO_CORES {
+        format!("needs {CPUS_FOR_TWO_CORES} CPUs, here are {}", seats.cpus)
+    } else {
+        "needs a load generator of two threads".to_owned()
+    };
+    report.goal(Goal {
+        measure: "2 cores by 1, each on a CPU of its own: times faster",
+        measured: Measured::NotHere(why),
+        unit: "x",
+        must: Some(Bound::AtLeast(1.6)),
+        stretch: Some(Bound::AtLeast(1.8)),
+    });
+}
+
+fn judge_others(report: &mut Report) {
+    let of = |report: &Report, name: &str| {
+        let row = [("pushes_to_many", json!(neighbours::LOADED))];
+        report.figure(neighbours::TITLE, &row, name)
+    };
+    let registration = of(report, "registration_p99_ms");
+    let heartbeat = of(report, "heartbeat_p99_ms");
+    let measure = "p99 of a registration while 1 KiB goes to 9,000 back to back";
+    at_most(report, measure, " ms", registration, 10.0, 3.0);
+    let measure = "p99 of a heartbeat, the same";
+    at_most(report, measure, " ms", heartbeat, 20.0, 3.0);
+    let row = [("server", json!(deaf::ALL_READ))];
+    let others = report.figure(deaf::TITLE, &row, "p99_ratio");
+    let measure = "p99 of the others while 1 % of 1,000 never read, by all reading";
+    at_most(report, measure, "x", others, 1.2, 1.1);
+}
+
+fn at_most(
+    report: &mut Report,
+    measure: &'static str,
+    unit: &'static str,
+    measured: Option<f64>,
+    must: f64,
+    stretch: f64,
+) {
+    report.goal(Goal {
+        measure,
+        measured: figure(measured),
+        unit,
+        must: Some(Bound::AtMost(must)),
+        stretch: Some(Bound::AtMost(stretch)),
+    });
+}
+
+fn figure(figure: Option<f64>) -> Measured {
+    figure.map_or_else(
+        || Measured::Missing(NOT_MEASURED.to_owned()),
+        Measured::Figure,
+    )
+}
+
+fn of_peer(common: &Common, peer: Kind, measured: Option<f64>) -> Measured {
+    if common.vs.contains(&peer) {
+        figure(measured)
+    } else {
+        Measured::Missing(format!(
+            "{} is not installed: bench/peers/setup",
+            peer.name()
+        ))
+    }
+}
