@@ -68,7 +68,7 @@ pub(crate) enum Scenario {
     /// Two data cores beside one, both on the server's one CPU.
     Cores(Cores),
     /// Every number to reach, in one run.
-    Goals,
+    Goals(Goals),
     /// Memory of clients that do nothing, and what is left when they are gone.
     Idle(Idle),
     /// A server to measure against; started by the scenarios.
@@ -108,6 +108,9 @@ pub(crate) struct Publish {
     /// Lets one further connection subscribe to everything.
     #[arg(long)]
     pub(crate) subscriber: bool,
+    /// Lets each connection publish to every service instead of to one of its own.
+    #[arg(long)]
+    pub(crate) spread: bool,
 }
 
 /// Registrations at once.
@@ -235,4 +238,12 @@ pub(crate) struct Cores {
     /// Length of a round of registrations.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) round_ms: u64,
+}
+
+/// All numbers.
+#[derive(Debug, Group)]
+pub(crate) struct Goals {
+    /// Everything far smaller: shows that every number can be measured, not what it is.
+    #[arg(long)]
+    pub(crate) short: bool,
 }

@@ -1,7 +1,8 @@
 //! What crossing between cores costs: the same server with two data cores and with one, all of them on the server's one CPU, in turns.
 //!
-//! Connections and services are spread over the cores by the kernel and by the ring, so that about half of what is said with two cores concerns
-//! another core than the one it came to. The server's own counter tells how many messages crossed.
+//! Connections are spread over the cores by the kernel and services by the ring, and every connection publishes to every service, so that half
+//! of what is said with two cores concerns another core than the one it came to. The server's own counters tell how the connections lie and how
+//! many messages crossed: two for a registration that crosses, one for a change with subscribers on the other core.
 
 use std::io;
 
@@ -37,6 +38,7 @@ pub(crate) fn run(
             outstanding: vec![outstanding],
             round_ms: options.round_ms,
             subscriber: false,
+            spread: true,
         };
         let stages = publish::turns(
             targets(common, seats)?,
@@ -86,6 +88,8 @@ struct Counted {
     rounds: Vec<(usize, Window)>,
     /// Messages between cores, from the start of the server.
     crossings: u64,
+    /// Connections of each core.
+    connections: String,
     /// What was counted from its start, the warm-up included.
     all: usize,
     problem: Option<String>,
@@ -98,6 +102,7 @@ impl Counted {
             name: stage.target.name.clone(),
             rounds: rounds.map(|round| (round.answered, round.window)).collect(),
             crossings: stage.target.metric(CROSSINGS)?,
+            connections: connections(&stage.target)?,
             all: stage.answered(),
             problem: stage.problem(),
         })
@@ -109,6 +114,7 @@ impl Counted {
             name: stage.target.name.clone(),
             rounds: rounds.map(|round| (round.count(), round.window)).collect(),
             crossings: stage.target.metric(CROSSINGS)?,
+            connections: connections(&stage.target)?,
             all: stage.all_deliveries(),
             problem: stage.problem(),
         })
@@ -119,6 +125,14 @@ impl Counted {
         let rounds = self.rounds.iter();
         rounds.map(|(count, window)| window.server_us_each(*count).unwrap_or(f64::NAN))
     }
+}
+
+fn connections(target: &Target) -> io::Result<String> {
+    let of = |core| target.metric(&format!("rollcall_core_connections{{core=\"{core}\"}}"));
+    let cores = 0..target.metric("rollcall_cores")?;
+    let each = cores.map(of).collect::<io::Result<Vec<_>>>()?;
+    let each: Vec<_> = each.iter().map(u64::to_string).collect();
+    Ok(each.join(" + "))
 }
 
 fn tell(load: &str, counted: &[Counted], report: &mut Report) {
@@ -134,6 +148,7 @@ fn tell(load: &str, counted: &[Counted], report: &mut Report) {
                 "server": server.name,
                 "server_us": rounded(median(server.each())),
                 "server_us_best": server.each().min_by(f64::total_cmp).map(rounded),
+                "connections_by_core": server.connections,
                 "crossings": server.crossings,
                 "crossings_each": rounded(server.crossings as f64 / server.all.max(1) as f64),
                 "client_busy": rounded(median(windows.iter().map(Window::client_busy))),

@@ -7,7 +7,7 @@ use std::io;
 
 use serde_json::{Value as Json, json};
 
-use crate::args::{Common, Cores, Deaf, Fanout, Idle, Neighbours, Publish, Storm};
+use crate::args::{Common, Cores, Deaf, Fanout, Goals, Idle, Neighbours, Publish, Storm};
 use crate::host::Seats;
 use crate::report::{Bound, Goal, Measured, Report, median};
 use crate::target::Kind;
@@ -17,29 +17,66 @@ use crate::{cores, deaf, fanout, idle, neighbours, publish, storm};
 pub(crate) const PEERS: [Kind; 2] = [Kind::Redis, Kind::Sofaregistry];
 /// Published bytes of a fan-out.
 const PAYLOAD: usize = 1 << 10;
-const MANY: usize = 1_000;
-const MOST: usize = 9_000;
+const OUTSTANDING: [usize; 2] = [1, 32];
 /// SOFARegistry takes half a second and more for a change.
 const SLOW_CHANGES: usize = 3;
 /// A storm starts a fresh server each time.
 const STORMS: usize = 3;
-const STORM_CLIENTS: usize = 8_000;
-const OUTSTANDING: [usize; 2] = [1, 32];
-const IDLE: [usize; 2] = [1_000, 10_000];
-const RECORDS: usize = 100_000;
-/// How long the server rests before its memory is read.
-const REST_MS: u64 = 2_000;
 /// CPUs that two cores and the clients of two cores need.
 const CPUS_FOR_TWO_CORES: usize = 4;
 const NOT_MEASURED: &str = "not measured: see the problems";
 
+/// How large everything is.
+#[derive(Debug)]
+struct Sizes {
+    many: usize,
+    most: usize,
+    storm_clients: usize,
+    connections: usize,
+    idle: [usize; 2],
+    records: usize,
+    /// How long the server rests before its memory is read.
+    rest_ms: u64,
+    round_ms: u64,
+    load_ms: u64,
+    after_s: u64,
+}
+
+/// As the numbers name it.
+const FULL: Sizes = Sizes {
+    many: 1_000,
+    most: 9_000,
+    storm_clients: 8_000,
+    connections: 64,
+    idle: [1_000, 10_000],
+    records: 100_000,
+    rest_ms: 2_000,
+    round_ms: 1_000,
+    load_ms: 8_000,
+    after_s: 5,
+};
+
+/// Enough to see that every number can be measured.
+const SHORT: Sizes = Sizes {
+    many: 50,
+    most: 100,
+    storm_clients: 100,
+    connections: 4,
+    idle: [20, 50],
+    records: 500,
+    rest_ms: 50,
+    round_ms: 100,
+    load_ms: 400,
+    after_s: 0,
+};
+
 /// A scenario with its options.
-type Step = fn(&Common, Seats, &mut Report) -> io::Result<()>;
+type Step = fn(&Common, &Sizes, Seats, &mut Report) -> io::Result<()>;
 
 /// What is measured, in this sequence.
 const STEPS: [(&str, Step); 9] = [
-    ("fan-out to 1,000", fan_out_to_many),
-    ("fan-out to 9,000", fan_out_to_most),
+    ("fan-out to many", fan_out_to_many),
+    ("fan-out to most", fan_out_to_most),
     ("fan-out beside SOFARegistry", fan_out_beside_sofaregistry),
     ("registrations", registrations),
     ("storm", clients_at_once),
@@ -50,17 +87,28 @@ const STEPS: [(&str, Step); 9] = [
 ];
 
 /// Takes every step, then judges. A step that fails spoils its numbers and the result, not the other steps.
-pub(crate) fn run(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+pub(crate) fn run(
+    common: &Common,
+    options: &Goals,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
+    let sizes = if options.short { &SHORT } else { &FULL };
+    if options.short {
+        report.doubt(
+            "a short run: everything is far smaller than the numbers to reach say".to_owned(),
+        );
+    }
     for (place, (what, step)) in STEPS.iter().enumerate() {
         eprintln!("== {what} ({} of {})", place + 1, STEPS.len());
-        if let Err(error) = step(common, seats, report) {
+        if let Err(error) = step(common, sizes, seats, report) {
             report.problem(format!("{what}: {error}"));
         }
     }
-    judge_fan_outs(common, report);
-    judge_against_sofaregistry(common, report);
+    judge_fan_outs(common, sizes, report);
+    judge_against_sofaregistry(common, sizes, report);
     judge_registrations(report);
-    judge_memory(report);
+    judge_memory(sizes, report);
     judge_cores(seats, report);
     judge_others(report);
     Ok(())
@@ -83,23 +131,34 @@ fn fan_out(subscribers: usize, changes: Option<usize>) -> Fanout {
     }
 }
 
-fn fan_out_to_many(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+fn fan_out_to_many(
+    common: &Common,
+    sizes: &Sizes,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     let others = [Kind::Floor, Kind::FloorAcks, Kind::Redis];
     fanout::run(
         &beside(common, &others),
-        &fan_out(MANY, None),
+        &fan_out(sizes.many, None),
         seats,
         report,
     )
 }
 
-fn fan_out_to_most(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+fn fan_out_to_most(
+    common: &Common,
+    sizes: &Sizes,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     let common = beside(common, &[Kind::FloorAcks]);
-    fanout::run(&common, &fan_out(MOST, None), seats, report)
+    fanout::run(&common, &fan_out(sizes.most, None), seats, report)
 }
 
 fn fan_out_beside_sofaregistry(
     common: &Common,
+    sizes: &Sizes,
     seats: Seats,
     report: &mut Report,
 ) -> io::Result<()> {
@@ -108,69 +167,95 @@ fn fan_out_beside_sofaregistry(
     if common.vs.is_empty() {
         return Ok(());
     }
-    fanout::run(&common, &fan_out(MANY, Some(SLOW_CHANGES)), seats, report)
+    fanout::run(
+        &common,
+        &fan_out(sizes.many, Some(SLOW_CHANGES)),
+        seats,
+        report,
+    )
 }
 
-fn registrations(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+fn registrations(
+    common: &Common,
+    sizes: &Sizes,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     let options = Publish {
-        connections: 64,
+        connections: sizes.connections,
         outstanding: OUTSTANDING.to_vec(),
-        round_ms: 1_000,
+        round_ms: sizes.round_ms,
         subscriber: false,
+        spread: false,
     };
     publish::run(&beside(common, &[Kind::Toy]), &options, seats, report)
 }
 
-fn clients_at_once(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+fn clients_at_once(
+    common: &Common,
+    sizes: &Sizes,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     let common = Common {
         rounds: STORMS.min(common.rounds),
         ..beside(common, &[])
     };
     let options = Storm {
-        clients: STORM_CLIENTS,
+        clients: sizes.storm_clients,
         publishers: 20,
     };
     storm::run(&common, &options, seats, report)
 }
 
 /// Connections and records on a fresh server each: what one leaves behind must not hold the other.
-fn memory(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+fn memory(common: &Common, sizes: &Sizes, seats: Seats, report: &mut Report) -> io::Result<()> {
     let mut options = Idle {
-        connections: IDLE.to_vec(),
+        connections: sizes.idle.to_vec(),
         publishers: 0,
-        after_s: 5,
-        rest_ms: REST_MS,
+        after_s: sizes.after_s,
+        rest_ms: sizes.rest_ms,
     };
     idle::run(common, &options, seats, report)?;
     options.connections.truncate(1);
-    options.publishers = RECORDS;
+    options.publishers = sizes.records;
     idle::run(common, &options, seats, report)
 }
 
-fn two_cores(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+fn two_cores(common: &Common, sizes: &Sizes, seats: Seats, report: &mut Report) -> io::Result<()> {
     let options = Cores {
-        connections: 64,
+        connections: sizes.connections,
         outstanding: OUTSTANDING.to_vec(),
-        subscribers: MANY,
+        subscribers: sizes.many,
         payload: PAYLOAD,
-        round_ms: 1_000,
+        round_ms: sizes.round_ms,
     };
     cores::run(common, &options, seats, report)
 }
 
-fn beside_a_fan_out(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+fn beside_a_fan_out(
+    common: &Common,
+    sizes: &Sizes,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     let options = Neighbours {
-        subscribers: MOST,
+        subscribers: sizes.most,
         payload: PAYLOAD,
         rate: 250,
-        load_ms: 8_000,
+        load_ms: sizes.load_ms,
     };
     neighbours::run(&beside(common, &[]), &options, seats, report)
 }
 
-fn beside_the_deaf(common: &Common, seats: Seats, report: &mut Report) -> io::Result<()> {
+fn beside_the_deaf(
+    common: &Common,
+    sizes: &Sizes,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
     let options = Deaf {
-        subscribers: MANY,
+        subscribers: sizes.many,
         deaf_percent: 1,
         payload: PAYLOAD,
         changes: 40,
@@ -178,7 +263,7 @@ fn beside_the_deaf(common: &Common, seats: Seats, report: &mut Report) -> io::Re
     deaf::run(common, &options, seats, report)
 }
 
-fn judge_fan_outs(common: &Common, report: &mut Report) {
+fn judge_fan_outs(common: &Common, sizes: &Sizes, report: &mut Report) {
     let of = |report: &Report, subscribers: usize, server: &str, name: &str| {
         let row = [
             ("subscribers", json!(subscribers)),
@@ -188,9 +273,9 @@ fn judge_fan_outs(common: &Common, report: &mut Report) {
         report.figure(fanout::TITLE, &row, name)
     };
     let time = |report: &Report, subscribers| of(report, subscribers, "floor+acks", "time_ratio");
-    let many = time(report, MANY);
-    let most = time(report, MOST);
-    let cpu = of(report, MANY, "floor+acks", "cpu_ratio");
+    let many = time(report, sizes.many);
+    let most = time(report, sizes.most);
+    let cpu = of(report, sizes.many, "floor+acks", "cpu_ratio");
     at_most(
         report,
         "fan-out, 1,000 x 1 KiB, p50 by floor+acks",
@@ -208,8 +293,8 @@ fn judge_fan_outs(common: &Common, report: &mut Report) {
         1.25,
     );
     // Ours by theirs and ours by their floor give theirs by their floor.
-    let redis = of(report, MANY, "redis", "cpu_ratio")
-        .zip(of(report, MANY, "floor", "cpu_ratio"))
+    let redis = of(report, sizes.many, "redis", "cpu_ratio")
+        .zip(of(report, sizes.many, "floor", "cpu_ratio"))
         .map(|(by_redis, by_floor)| by_floor / by_redis);
     let against_redis = cpu.zip(redis).map(|(ours, theirs)| ours / theirs);
     report.goal(Goal {
@@ -229,7 +314,7 @@ fn judge_fan_outs(common: &Common, report: &mut Report) {
     );
 }
 
-fn judge_against_sofaregistry(common: &Common, report: &mut Report) {
+fn judge_against_sofaregistry(common: &Common, sizes: &Sizes, report: &mut Report) {
     let goals = [
         (
             "change until 1 subscriber has it, times faster than SOFARegistry",
@@ -239,7 +324,7 @@ fn judge_against_sofaregistry(common: &Common, report: &mut Report) {
         ),
         (
             "change until 1,000 have it, times faster than SOFARegistry",
-            MANY,
+            sizes.many,
             40.0,
             80.0,
         ),
@@ -295,13 +380,18 @@ fn judge_registrations(report: &mut Report) {
     at_most(report, measure, " s", storm, 4.0, 2.0);
 }
 
-fn judge_memory(report: &mut Report) {
+fn judge_memory(sizes: &Sizes, report: &mut Report) {
     let of = |report: &Report, what: &str, count: usize, name: &str| {
         let row: [(&str, Json); 2] = [("what", json!(what)), ("count", json!(count))];
         report.figure(idle::TITLE, &row, name)
     };
-    let connection = of(report, idle::CONNECTION, IDLE[1], "bytes_each");
-    let record = of(report, idle::PUBLISHER, RECORDS, "overhead_bytes_each");
+    let connection = of(report, idle::CONNECTION, sizes.idle[1], "bytes_each");
+    let record = of(
+        report,
+        idle::PUBLISHER,
+        sizes.records,
+        "overhead_bytes_each",
+    );
     let measure = "user memory per idle connection with a subscription";
     at_most(report, measure, " B", connection, 2_048.0, 1_024.0);
     let measure = "overhead per publisher record, all but its own text";

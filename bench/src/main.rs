@@ -43,7 +43,7 @@ use report::Report;
 
 fn main() -> ExitCode {
     let mut args = Args::parse();
-    if matches!(args.scenario, Scenario::Goals) && args.common.vs.is_empty() {
+    if matches!(args.scenario, Scenario::Goals(_)) && args.common.vs.is_empty() {
         args.common.vs = goals::PEERS.to_vec();
     }
     if let Scenario::Yardstick { kind } = args.scenario {
@@ -92,7 +92,7 @@ fn run(scenario: &Scenario, common: &Common, seats: Seats, report: &mut Report) 
         Scenario::Neighbours(options) => neighbours::run(common, options, seats, report),
         Scenario::Deaf(options) => deaf::run(common, options, seats, report),
         Scenario::Cores(options) => cores::run(common, options, seats, report),
-        Scenario::Goals => goals::run(common, seats, report),
+        Scenario::Goals(options) => goals::run(common, options, seats, report),
         Scenario::Yardstick { .. } => unreachable!("it measures nothing"),
     }
 }

@@ -100,7 +100,7 @@ impl Stage {
     fn set_up(target: Target, options: &Publish, outstanding: usize) -> io::Result<Self> {
         let mut clients = Clients::new()?;
         clients.connect(target.address, options.connections)?;
-        let mut load = Load::new(options.connections, outstanding);
+        let mut load = Load::new(options, outstanding);
         if options.subscriber {
             let listener = clients.connect(target.address, 1)?.start;
             let mut frame = Vec::new();
@@ -207,10 +207,19 @@ struct Ready {
 }
 
 impl Load {
-    fn new(connections: usize, outstanding: usize) -> Self {
+    fn new(options: &Publish, outstanding: usize) -> Self {
+        let connections = options.connections;
+        let service = |connection, number| {
+            let shift = if options.spread { number } else { 0 };
+            service((connection + shift) % connections)
+        };
+        let ready = |connection, number| {
+            let register_id = wire::register_id(1, connection * PUBLISHERS + number);
+            Ready::new(service(connection, number), register_id)
+        };
         let sender = |connection| Sender {
             frames: (0..PUBLISHERS)
-                .map(|number| Ready::new(connection, number))
+                .map(|number| ready(connection, number))
                 .collect(),
             sent: 0,
             sent_at: vec![Instant::now(); outstanding],
@@ -279,10 +288,10 @@ impl Hears for Load {
 }
 
 impl Ready {
-    fn new(connection: usize, number: usize) -> Self {
+    fn new(data_id: String, register_id: String) -> Self {
         let registration = Registration {
-            data_id: service(connection),
-            register_id: wire::register_id(1, connection * PUBLISHERS + number),
+            data_id,
+            register_id,
             // Far enough from small numbers that every version has the same length on the wire.
             version: 1 << 40,
         };

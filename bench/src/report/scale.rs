@@ -149,12 +149,7 @@ mod tests {
 
         let names: Vec<_> = scale.ticks().into_iter().map(|(_, name)| name).collect();
 
-        assert_eq!(
-            names,
-            [
-                "0.5", "1", "2", "5", "10", "20", "50", "100", "200", "500", "1,000"
-            ]
-        );
+        assert_eq!(names, ["1", "10", "100", "1,000"]);
         assert!((scale.place(500.0) - 0.909).abs() < 1e-3);
     }
 
