@@ -309,7 +309,7 @@ fn tell(stage: &Stage, options: &Churn, rate: u64, window: &Window, report: &mut
             service.closed
         ));
     }
-    meter::judge(name, &[*window], report);
+    meter::judge(&format!("churn at {rate}/s"), name, &[*window], report);
 }
 
 fn draw(stages: &[(Stage, Window)], rate: u64, report: &mut Report) {

@@ -160,7 +160,7 @@ fn tell(load: &str, counted: &[Counted], report: &mut Report) {
             .problem
             .iter()
             .for_each(|problem| report.problem(problem.clone()));
-        meter::judge(&format!("{load}, {}", server.name), &windows, report);
+        meter::judge(load, &server.name, &windows, report);
     }
     let ratios = counted[0].each().zip(counted[1].each());
     report.headline(

@@ -8,7 +8,7 @@ use crate::args::{Common, Deaf};
 use crate::fanout::{self, Length, Load, Round, Stage};
 use crate::host::Seats;
 use crate::meter;
-use crate::report::{Plot, Report, median, rounded};
+use crate::report::{Plot, Report, median, rounded, shown};
 use crate::target::Target;
 
 /// The table of this scenario.
@@ -72,14 +72,15 @@ fn tell(stages: &[Stage], options: &Deaf, report: &mut Report) {
             .into_iter()
             .for_each(|problem| report.problem(problem));
         let windows: Vec<_> = rounds.iter().map(|round| round.window).collect();
-        meter::judge(&stage.target.name, &windows, report);
+        meter::judge("deaf", &stage.target.name, &windows, report);
     }
     let p99 = |stage: &Stage| format!("{:.1} ms", median(stage.rounds.iter().map(Round::p99_ms)));
     report.headline(
         p99(first),
         format!(
-            "p99 of a delivery while {} of {} subscribers",
-            first.target.name, options.subscribers
+            "p99 of a delivery to {} subscribers of which {}",
+            shown(options.subscribers as f64),
+            first.target.name
         ),
         stages
             .get(1)

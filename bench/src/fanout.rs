@@ -6,6 +6,7 @@
 
 mod findings;
 
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,18 @@ pub(crate) struct Load {
     pub(crate) length: Length,
 }
 
+impl fmt::Display for Load {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.subscribers == 1 { "" } else { "s" };
+        let subscribers = shown(self.subscribers as f64);
+        write!(
+            out,
+            "{subscribers} subscriber{plural}, {}",
+            bytes(self.payload)
+        )
+    }
+}
+
 /// Lets servers take turns.
 pub(crate) fn turns(targets: Vec<Target>, load: Load, rounds: usize) -> io::Result<Vec<Stage>> {
     let mut stages = Vec::new();
@@ -90,9 +103,7 @@ pub(crate) fn turns(targets: Vec<Target>, load: Load, rounds: usize) -> io::Resu
 
 /// Lets servers whose subscribers are there take turns.
 pub(crate) fn alternate(stages: &mut [Stage], load: Load, rounds: usize) -> io::Result<()> {
-    let subscribers = shown(load.subscribers as f64);
-    let what = format!("fanout, {subscribers} x {}", bytes(load.payload));
-    let progress = Progress::new(what, rounds * stages.len());
+    let progress = Progress::new(format!("fanout, {load}"), rounds * stages.len());
     for round in 0..rounds {
         for turn in 0..stages.len() {
             progress.begin(format_args!(

@@ -18,8 +18,6 @@ pub(crate) const PEERS: [Kind; 2] = [Kind::Redis, Kind::Sofaregistry];
 /// Published bytes of a fan-out.
 const PAYLOAD: usize = 1 << 10;
 const OUTSTANDING: [usize; 2] = [1, 32];
-/// SOFARegistry takes half a second and more for a change.
-const SLOW_CHANGES: usize = 3;
 /// A storm starts a fresh server each time.
 const STORMS: usize = 3;
 /// CPUs that two cores and the clients of two cores need.
@@ -123,11 +121,11 @@ fn beside(common: &Common, others: &[Kind]) -> Common {
     }
 }
 
-fn fan_out(subscribers: usize, changes: Option<usize>) -> Fanout {
+fn fan_out(subscribers: usize) -> Fanout {
     Fanout {
         subscribers: vec![subscribers],
         payload: vec![PAYLOAD],
-        changes,
+        changes: None,
     }
 }
 
@@ -140,7 +138,7 @@ fn fan_out_to_many(
     let others = [Kind::Floor, Kind::FloorAcks, Kind::Redis];
     fanout::run(
         &beside(common, &others),
-        &fan_out(sizes.many, None),
+        &fan_out(sizes.many),
         seats,
         report,
     )
@@ -153,7 +151,7 @@ fn fan_out_to_most(
     report: &mut Report,
 ) -> io::Result<()> {
     let common = beside(common, &[Kind::FloorAcks]);
-    fanout::run(&common, &fan_out(sizes.most, None), seats, report)
+    fanout::run(&common, &fan_out(sizes.most), seats, report)
 }
 
 fn fan_out_beside_sofaregistry(
@@ -163,16 +161,11 @@ fn fan_out_beside_sofaregistry(
     report: &mut Report,
 ) -> io::Result<()> {
     let common = beside(common, &[Kind::Sofaregistry]);
-    fanout::run(&common, &fan_out(1, Some(SLOW_CHANGES)), seats, report)?;
+    fanout::run(&common, &fan_out(1), seats, report)?;
     if common.vs.is_empty() {
         return Ok(());
     }
-    fanout::run(
-        &common,
-        &fan_out(sizes.many, Some(SLOW_CHANGES)),
-        seats,
-        report,
-    )
+    fanout::run(&common, &fan_out(sizes.many), seats, report)
 }
 
 fn registrations(
@@ -278,7 +271,7 @@ fn judge_fan_outs(common: &Common, sizes: &Sizes, report: &mut Report) {
     let cpu = of(report, sizes.many, "floor+acks", "cpu_ratio");
     at_most(
         report,
-        "fan-out, 1,000 x 1 KiB, p50 by floor+acks",
+        "fan-out, 1,000 x 1 KiB, p50 against floor+acks",
         "x",
         many,
         1.5,
@@ -286,7 +279,7 @@ fn judge_fan_outs(common: &Common, sizes: &Sizes, report: &mut Report) {
     );
     at_most(
         report,
-        "server CPU per delivery by floor+acks",
+        "server CPU per delivery against floor+acks",
         "x",
         cpu,
         1.5,
@@ -298,7 +291,7 @@ fn judge_fan_outs(common: &Common, sizes: &Sizes, report: &mut Report) {
         .map(|(by_redis, by_floor)| by_floor / by_redis);
     let against_redis = cpu.zip(redis).map(|(ours, theirs)| ours / theirs);
     report.goal(Goal {
-        measure: "the same, by that of Redis by a send-only floor",
+        measure: "the same, against that of Redis against a send-only floor",
         measured: of_peer(common, Kind::Redis, against_redis),
         unit: "x",
         must: None,
@@ -306,7 +299,7 @@ fn judge_fan_outs(common: &Common, sizes: &Sizes, report: &mut Report) {
     });
     at_most(
         report,
-        "fan-out, 9,000 x 1 KiB, p50 by floor+acks",
+        "fan-out, 9,000 x 1 KiB, p50 against floor+acks",
         "x",
         most,
         1.5,
@@ -348,13 +341,13 @@ fn judge_against_sofaregistry(common: &Common, sizes: &Sizes, report: &mut Repor
 fn judge_registrations(report: &mut Report) {
     let goals = [
         (
-            "registrations/s, 64 connections, one at a time, by a toy server",
+            "registrations/s, 64 connections, one at a time, against a toy server",
             1,
             0.6,
             0.85,
         ),
         (
-            "registrations/s, 64 connections, 32 outstanding, by a toy server",
+            "registrations/s, 64 connections, 32 outstanding, against a toy server",
             32,
             0.5,
             0.75,
@@ -409,7 +402,7 @@ fn judge_cores(seats: Seats, report: &mut Report) {
     // The dearer of the two: no load may be chosen to please.
     let registration = one.zip(many).map(|(one, many)| one.max(many));
     let delivery = of(report, cores::DELIVERIES);
-    let measure = "2 cores by 1, on one CPU, half crossing: server CPU per registration";
+    let measure = "2 cores against 1 on one CPU, half crossing: server CPU per registration";
     at_most(report, measure, "x", registration, 1.2, 1.08);
     let measure = "the same: server CPU per delivery";
     at_most(report, measure, "x", delivery, 1.2, 1.08);
@@ -419,7 +412,7 @@ fn judge_cores(seats: Seats, report: &mut Report) {
         "needs a load generator of two threads".to_owned()
     };
     report.goal(Goal {
-        measure: "2 cores by 1, each on a CPU of its own: times faster",
+        measure: "2 cores against 1, each on a CPU of its own: times faster",
         measured: Measured::NotHere(why),
         unit: "x",
         must: Some(Bound::AtLeast(1.6)),
@@ -434,13 +427,13 @@ fn judge_others(report: &mut Report) {
     };
     let registration = of(report, "registration_p99_ms");
     let heartbeat = of(report, "heartbeat_p99_ms");
-    let measure = "p99 of a registration while 1 KiB goes to 9,000 back to back";
+    let measure = "p99 of a registration while 1 KiB goes to 9,000 others back to back";
     at_most(report, measure, " ms", registration, 10.0, 3.0);
     let measure = "p99 of a heartbeat, the same";
     at_most(report, measure, " ms", heartbeat, 20.0, 3.0);
     let row = [("server", json!(deaf::ALL_READ))];
     let others = report.figure(deaf::TITLE, &row, "p99_ratio");
-    let measure = "p99 of the others while 1 % of 1,000 never read, by all reading";
+    let measure = "p99 of the others while 1 % of 1,000 never read, against all reading";
     at_most(report, measure, "x", others, 1.2, 1.1);
 }
 

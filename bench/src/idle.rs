@@ -60,9 +60,10 @@ pub(crate) fn run(
         progress.begin(format_args!("{count} connections"));
         stage.subscribe(count)?;
         let each = stage.tell(CONNECTION, count, 0, report)?;
-        if Some(&count) == options.connections.last() {
+        let is_last = Some(&count) == options.connections.last();
+        if is_last && options.publishers == 0 {
             let what = "of the server per idle connection with a subscription";
-            headline(each, format!("{what}, {count} of them"), report);
+            headline(each, what, count, report);
         }
         progress.step();
     }
@@ -72,11 +73,7 @@ pub(crate) fn run(
         stage.publish(options.publishers)?;
         let each = stage.tell(PUBLISHER, options.publishers, TEXT.len(), report)?;
         let what = "of the server per publisher record, its text included";
-        headline(
-            each,
-            format!("{what}, {} of them", options.publishers),
-            report,
-        );
+        headline(each, what, options.publishers, report);
     }
     progress.step();
     progress.begin("all leave");
@@ -92,11 +89,12 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn headline(each: Option<u64>, what: String, report: &mut Report) {
+fn headline(each: Option<u64>, what: &str, count: usize, report: &mut Report) {
     let figure = each.map_or_else(
         || "–".to_owned(),
         |each| format!("{} B", shown(each as f64)),
     );
+    let what = format!("{what}, of {}", shown(count as f64));
     report.headline(figure, what, String::new());
 }
 

@@ -105,10 +105,10 @@ impl Window {
     }
 }
 
-/// Doubts the figures of a server where the load generator set the pace.
-pub(crate) fn judge(server: &str, windows: &[Window], report: &mut Report) {
+/// Doubts the figures of a server under this load where the load generator set the pace.
+pub(crate) fn judge(load: &str, server: &str, windows: &[Window], report: &mut Report) {
     if let Some(limit) = client_was_the_limit(windows) {
-        report.doubt(format!("{server}: {limit}"));
+        report.doubt(format!("{load}, {server}: {limit}"));
     }
 }
 

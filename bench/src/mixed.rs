@@ -374,7 +374,7 @@ fn tell(day: &Day, options: &Mixed, window: &Window, report: &mut Report) {
             people.refused, people.wrong, people.closed
         ));
     }
-    meter::judge(name, &[*window], report);
+    meter::judge("mixed", name, &[*window], report);
 }
 
 fn draw(day: &Day, report: &mut Report) {

@@ -368,7 +368,8 @@ fn tell(stages: &[Stage], options: &Publish, outstanding: usize, report: &mut Re
             .into_iter()
             .for_each(|problem| report.problem(problem));
         let windows: Vec<_> = rounds.iter().map(|round| round.window).collect();
-        meter::judge(&stage.target.name, &windows, report);
+        let load = format!("publish, {outstanding} outstanding");
+        meter::judge(&load, &stage.target.name, &windows, report);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::crowd::is_taken;
 use crate::host::Seats;
 use crate::meter::{self, Meter, Window};
 use crate::progress::Progress;
-use crate::report::{Moments, Plot, Report, median, ms, rounded};
+use crate::report::{Moments, Plot, Report, median, ms, rounded, shown};
 use crate::target::Target;
 use crate::timeline::{nanos, times};
 use crate::wire::{self, Registration};
@@ -59,7 +59,7 @@ pub(crate) fn run(
     drop(progress);
     for server in &servers {
         let windows: Vec<_> = server.storms.iter().map(|(_, window)| *window).collect();
-        meter::judge(&server.name, &windows, report);
+        meter::judge("storm", &server.name, &windows, report);
     }
     draw(options, &servers, report);
     Ok(())
@@ -320,7 +320,7 @@ fn draw(options: &Storm, servers: &[Server], report: &mut Report) {
         servers.first().map(seconds).unwrap_or_default(),
         format!(
             "until {} clients that come at once have every list",
-            options.clients
+            shown(options.clients as f64)
         ),
         beside.map_or_else(String::new, |server| {
             format!("{} {}", server.name, seconds(server))

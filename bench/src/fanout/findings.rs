@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Load, Round, Stage, TITLE};
 use crate::meter;
-use crate::report::{Moments, Plot, Report, bytes, median, ms, rounded, shown};
+use crate::report::{Moments, Plot, Report, median, ms, rounded, shown};
 use crate::timeline::times;
 
 /// The table.
@@ -58,23 +58,18 @@ pub(super) fn tell(stages: &[Stage], load: Load, report: &mut Report) {
             .into_iter()
             .for_each(|problem| report.problem(problem));
         let windows: Vec<_> = rounds.iter().map(|round| round.window).collect();
-        meter::judge(&stage.target.name, &windows, report);
+        meter::judge(&load.to_string(), &stage.target.name, &windows, report);
     }
 }
 
 /// The figure to see first, and the plots.
 pub(super) fn draw(stages: &[Stage], load: Load, report: &mut Report) {
-    let of = format!(
-        "{} subscribers, {}",
-        shown(load.subscribers as f64),
-        bytes(load.payload)
-    );
     let figure = |stage: &Stage| format!("{} ms", shown(stage.p50_ms()));
     let others = stages.iter().skip(1);
     let beside = others.map(|stage| format!("{} {}", stage.target.name, figure(stage)));
     report.headline(
         figure(&stages[0]),
-        format!("one change until all have it: {of}"),
+        format!("one change until all have it: {load}"),
         beside.collect::<Vec<_>>().join(", "),
     );
     let deliveries: Vec<_> = stages.iter().map(Stage::deliveries).collect();
@@ -82,7 +77,7 @@ pub(super) fn draw(stages: &[Stage], load: Load, report: &mut Report) {
     report.plot(
         TITLE,
         Plot::distribution(
-            format!("From a change to each delivery: {of}"),
+            format!("From a change to each delivery: {load}"),
             "ms",
             names.zip(&deliveries),
         ),
@@ -90,7 +85,7 @@ pub(super) fn draw(stages: &[Stage], load: Load, report: &mut Report) {
     report.plot(
         TITLE,
         Plot::over_time(
-            format!("Each change, servers in turns: {of}"),
+            format!("Each change, servers in turns: {load}"),
             "ms",
             stages.iter().map(Stage::moments).collect(),
         ),

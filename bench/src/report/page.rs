@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::figures::shown;
 use super::glossary::{GLOSSARY, meaning};
 use super::table::{self, Table};
-use super::{Chapter, Goal, Headline, Report};
+use super::{Chapter, Goal, Headline, Measured, Report};
 
 const STYLE: &str = include_str!("page.css");
 /// Colours that the style sheet has for servers that are neither the product nor a yardstick.
@@ -99,7 +99,7 @@ fn goals(report: &Report) -> Markup {
                         @let row = goal.row();
                         tr {
                             th { (goal.measure) }
-                            td { strong { (table::shown(&row["measured"])) } }
+                            td class=(measured(goal)) { (table::shown(&row["measured"])) }
                             td { (table::shown(&row["must"])) }
                             td { (table::shown(&row["stretch"])) }
                             td { span class=(met(goal)) { (goal.met()) } }
@@ -108,6 +108,14 @@ fn goals(report: &Report) -> Markup {
                 } }
             }
         }
+    }
+}
+
+/// A figure stands out, a reason why there is none does not.
+fn measured(goal: &Goal) -> &'static str {
+    match goal.measured {
+        Measured::Figure(_) => "figure",
+        Measured::Missing(_) | Measured::NotHere(_) => "reason",
     }
 }
 
