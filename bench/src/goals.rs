@@ -11,7 +11,7 @@ use crate::args::{Common, Cores, Deaf, Fanout, Goals, Idle, Neighbours, Publish,
 use crate::host::Seats;
 use crate::report::{Bound, Goal, Measured, Report, median};
 use crate::target::Kind;
-use crate::{cores, deaf, fanout, idle, neighbours, publish, storm};
+use crate::{cores, deaf, fanout, idle, interrupt, neighbours, publish, storm};
 
 /// The servers of others that numbers are held against.
 pub(crate) const PEERS: [Kind; 2] = [Kind::Redis, Kind::Sofaregistry];
@@ -98,6 +98,7 @@ pub(crate) fn run(
         );
     }
     for (place, (what, step)) in STEPS.iter().enumerate() {
+        interrupt::check()?;
         eprintln!("== {what} ({} of {})", place + 1, STEPS.len());
         if let Err(error) = step(common, sizes, seats, report) {
             report.problem(format!("{what}: {error}"));
