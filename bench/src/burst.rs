@@ -12,8 +12,9 @@ use crate::args::{Burst, Common};
 use crate::clients::{Clients, Hears};
 use crate::crowd::is_taken;
 use crate::host::Seats;
+use crate::meter::{Meter, Window};
 use crate::progress::Progress;
-use crate::report::{Plot, Report, ms, quantile_ms};
+use crate::report::{Plot, Report, ms, quantile_ms, rounded};
 use crate::target::Target;
 use crate::timeline::{nanos, times};
 use crate::wire::{self, Registration};
@@ -39,8 +40,10 @@ pub(crate) fn run(
         let mut all = times();
         for round in 0..common.rounds {
             progress.begin(format_args!("round {}, {}", round + 1, target.name));
+            let meter = Meter::start(&target);
             let answers = burst(&target, options, round)?;
-            tell(&target, options, &answers, report);
+            let window = meter.stop(&target);
+            tell(&target, options, &answers, &window, report);
             all.add(&answers.after).expect("of the same range");
             progress.step();
         }
@@ -136,7 +139,7 @@ impl Hears for Answers {
     }
 }
 
-fn tell(target: &Target, options: &Burst, answers: &Answers, report: &mut Report) {
+fn tell(target: &Target, options: &Burst, answers: &Answers, window: &Window, report: &mut Report) {
     let name = &target.name;
     report.row(
         TITLE,
@@ -149,6 +152,7 @@ fn tell(target: &Target, options: &Burst, answers: &Answers, report: &mut Report
             "refused": answers.refused,
             "unanswered": answers.missing,
             "within_client_time_out": answers.last <= CLIENTS_GIVE_UP,
+            "server_us": window.server_us_each(options.connections * options.registrations).map(rounded),
         }),
     );
     if answers.refused + answers.missing + answers.closed > 0 {

@@ -61,7 +61,7 @@ fn tell(stages: &[Stage], options: &Deaf, report: &mut Report) {
                 "p50_ms": rounded(median(rounds.iter().map(Round::p50_ms))),
                 "delivery_p99_ms": rounded(median(rounds.iter().map(Round::p99_ms))),
                 "server_us": stage.server_us().map(rounded),
-                "server_busy": rounds.first().and_then(|round| round.window.server_busy()).map(rounded),
+                "server_busy": stage.server_busy().map(rounded),
                 "client_busy": rounded(median(rounds.iter().map(|round| round.window.client_busy()))),
                 "p99_ratio": ratios.clone().map(|all| rounded(median(all))),
                 "p99_ratio_rounds": ratios,

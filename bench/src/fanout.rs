@@ -93,10 +93,14 @@ impl fmt::Display for Load {
 
 /// Lets servers take turns.
 pub(crate) fn turns(targets: Vec<Target>, load: Load, rounds: usize) -> io::Result<Vec<Stage>> {
+    let progress = Progress::new(format!("fanout, {load}"), targets.len());
     let mut stages = Vec::new();
     for target in targets {
+        progress.begin(format_args!("subscribers come to {}", target.name));
         stages.push(Stage::set_up(target, load.subscribers)?);
+        progress.step();
     }
+    drop(progress);
     alternate(&mut stages, load, rounds)?;
     Ok(stages)
 }

@@ -24,10 +24,6 @@ pub(super) fn tell(stages: &[Stage], load: Load, report: &mut Report) {
         let cpu = ratios(|round| round.server_us().unwrap_or(f64::NAN));
         let middle = |values: Vec<f64>| rounded(median(values));
         let each: Option<Vec<_>> = rounds.iter().map(Round::server_us).collect();
-        let busy: Option<Vec<_>> = rounds
-            .iter()
-            .map(|round| round.window.server_busy())
-            .collect();
         let client_us = rounds
             .iter()
             .map(|round| round.window.client_us_each(round.count()));
@@ -45,7 +41,7 @@ pub(super) fn tell(stages: &[Stage], load: Load, report: &mut Report) {
                 "server_us": each.clone().map(middle),
                 "server_us_best": each.and_then(|each| each.into_iter().min_by(f64::total_cmp)).map(rounded),
                 "client_us": middle(client_us.collect()),
-                "server_busy": busy.map(middle),
+                "server_busy": stage.server_busy().map(rounded),
                 "client_busy": middle(rounds.iter().map(|round| round.window.client_busy()).collect()),
                 "time_ratio": time.clone().map(middle),
                 "cpu_ratio": cpu.clone().map(middle),
@@ -105,6 +101,13 @@ impl Stage {
     /// CPU time of the server per delivery.
     pub(crate) fn server_us(&self) -> Option<f64> {
         let each: Option<Vec<_>> = self.rounds.iter().map(Round::server_us).collect();
+        each.map(median)
+    }
+
+    /// Share of the time in which the server ran.
+    pub(crate) fn server_busy(&self) -> Option<f64> {
+        let rounds = self.rounds.iter();
+        let each: Option<Vec<_>> = rounds.map(|round| round.window.server_busy()).collect();
         each.map(median)
     }
 
