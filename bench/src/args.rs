@@ -67,6 +67,8 @@ pub(crate) enum Scenario {
     Deaf(Deaf),
     /// Two data cores beside one, both on the server's one CPU.
     Cores(Cores),
+    /// Two data cores beside one, each on a CPU of its own, where there are four.
+    Apart(Apart),
     /// Every number to reach, in one run.
     Goals(Goals),
     /// Memory of clients that do nothing, and what is left when they are gone.
@@ -236,6 +238,20 @@ pub(crate) struct Cores {
     #[arg(long, default_value_t = 1 << 10)]
     pub(crate) payload: usize,
     /// Length of a round of registrations.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) round_ms: u64,
+}
+
+/// Two cores on two CPUs.
+#[derive(Debug, Group)]
+pub(crate) struct Apart {
+    /// Connections that register, half of them from each of two threads.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Registrations that each leaves unanswered.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) outstanding: usize,
+    /// Length of a round.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) round_ms: u64,
 }

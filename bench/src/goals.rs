@@ -7,11 +7,11 @@ use std::io;
 
 use serde_json::{Value as Json, json};
 
-use crate::args::{Common, Cores, Deaf, Fanout, Goals, Idle, Neighbours, Publish, Storm};
+use crate::args::{Apart, Common, Cores, Deaf, Fanout, Goals, Idle, Neighbours, Publish, Storm};
 use crate::host::Seats;
 use crate::report::{Bound, Goal, Measured, Report, median};
 use crate::target::Kind;
-use crate::{cores, deaf, fanout, idle, interrupt, neighbours, publish, storm};
+use crate::{apart, cores, deaf, fanout, idle, interrupt, neighbours, publish, storm};
 
 /// The servers of others that numbers are held against.
 pub(crate) const PEERS: [Kind; 2] = [Kind::Redis, Kind::Sofaregistry];
@@ -20,8 +20,6 @@ const PAYLOAD: usize = 1 << 10;
 const OUTSTANDING: [usize; 2] = [1, 32];
 /// A storm starts a fresh server each time.
 const STORMS: usize = 3;
-/// CPUs that two cores and the clients of two cores need.
-const CPUS_FOR_TWO_CORES: usize = 4;
 const NOT_MEASURED: &str = "not measured: see the problems";
 
 /// How large everything is.
@@ -72,7 +70,7 @@ const SHORT: Sizes = Sizes {
 type Step = fn(&Common, &Sizes, Seats, &mut Report) -> io::Result<()>;
 
 /// What is measured, in this sequence.
-const STEPS: [(&str, Step); 9] = [
+const STEPS: [(&str, Step); 10] = [
     ("fan-out to many", fan_out_to_many),
     ("fan-out to most", fan_out_to_most),
     ("fan-out beside SOFARegistry", fan_out_beside_sofaregistry),
@@ -80,6 +78,7 @@ const STEPS: [(&str, Step); 9] = [
     ("storm", clients_at_once),
     ("memory", memory),
     ("two cores beside one", two_cores),
+    ("two cores on two CPUs", cores_apart),
     ("neighbours of a fan-out", beside_a_fan_out),
     ("subscribers that never read", beside_the_deaf),
 ];
@@ -225,6 +224,23 @@ fn two_cores(common: &Common, sizes: &Sizes, seats: Seats, report: &mut Report) 
         round_ms: sizes.round_ms,
     };
     cores::run(common, &options, seats, report)
+}
+
+fn cores_apart(
+    common: &Common,
+    sizes: &Sizes,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
+    if seats.apart.is_none() {
+        return Ok(());
+    }
+    let options = Apart {
+        connections: sizes.connections,
+        outstanding: OUTSTANDING[1],
+        round_ms: sizes.round_ms,
+    };
+    apart::run(common, &options, seats, report)
 }
 
 fn beside_a_fan_out(
@@ -407,14 +423,16 @@ fn judge_cores(seats: Seats, report: &mut Report) {
     at_most(report, measure, "x", registration, 1.2, 1.08);
     let measure = "the same: server CPU per delivery";
     at_most(report, measure, "x", delivery, 1.2, 1.08);
-    let why = if seats.cpus < CPUS_FOR_TWO_CORES {
-        format!("needs {CPUS_FOR_TWO_CORES} CPUs, here are {}", seats.cpus)
+    let row = [("server", json!(apart::ONE))];
+    let faster = report.figure(apart::TITLE, &row, "rate_ratio");
+    let measured = if seats.apart.is_some() {
+        figure(faster)
     } else {
-        "needs a load generator of two threads".to_owned()
+        Measured::NotHere(format!("needs 4 CPUs, here are {}", seats.cpus))
     };
     report.goal(Goal {
         measure: "2 cores against 1, each on a CPU of its own: times faster",
-        measured: Measured::NotHere(why),
+        measured,
         unit: "x",
         must: Some(Bound::AtLeast(1.6)),
         stretch: Some(Bound::AtLeast(1.8)),

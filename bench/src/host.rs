@@ -21,10 +21,22 @@ const DESCRIPTORS: u64 = 100_000;
 pub(crate) struct Seats {
     /// The server's CPU.
     pub(crate) server: usize,
+    /// A second one of the server, where two cores are measured on a CPU each.
+    second: Option<usize>,
     /// The load generator's.
     pub(crate) client: usize,
+    /// Two for each side, where there are as many.
+    pub(crate) apart: Option<Apart>,
     /// All that this process may use.
     pub(crate) cpus: usize,
+}
+
+/// Two CPUs for each side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Apart {
+    servers: [usize; 2],
+    /// One for each thread of the load generator.
+    pub(crate) clients: [usize; 2],
 }
 
 impl Seats {
@@ -34,16 +46,34 @@ impl Seats {
         let cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
         let cpus: Vec<_> = cpus.collect();
         let server = *cpus.first().expect("this thread runs somewhere");
+        let apart = cpus
+            .first_chunk()
+            .map(|&[first, second, third, fourth]| Apart {
+                servers: [first, second],
+                clients: [third, fourth],
+            });
         Ok(Self {
             server,
+            second: None,
             client: cpus.get(1).copied().unwrap_or(server),
+            apart,
             cpus: cpus.len(),
         })
     }
 
+    /// The same with the server on two CPUs and this thread on none of them.
+    pub(crate) fn with(self, apart: Apart) -> Self {
+        Self {
+            server: apart.servers[0],
+            second: Some(apart.servers[1]),
+            client: apart.clients[0],
+            ..self
+        }
+    }
+
     /// Runs `work` on the server's CPU, so that processes it starts stay there, and comes back to the client's.
     pub(crate) fn on_server<R>(self, work: impl FnOnce() -> R) -> io::Result<R> {
-        pin(self.server)?;
+        pin_to(std::iter::once(self.server).chain(self.second))?;
         let done = work();
         pin(self.client)?;
         Ok(done)
@@ -52,8 +82,12 @@ impl Seats {
 
 /// Keeps this thread, and what it starts from here on, on one CPU.
 pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+    pin_to(std::iter::once(cpu))
+}
+
+fn pin_to(cpus: impl Iterator<Item = usize>) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu);
+    cpus.for_each(|cpu| set.set(cpu));
     Ok(sched_setaffinity(None, &set)?)
 }
 

@@ -4,6 +4,7 @@
 //! The server has one CPU and the clients another. What is compared is measured in turns within one run, and a result that cannot be
 //! trusted ends the program with an error.
 
+mod apart;
 mod args;
 mod burst;
 mod churn;
@@ -92,6 +93,7 @@ fn run(scenario: &Scenario, common: &Common, seats: Seats, report: &mut Report) 
         Scenario::Neighbours(options) => neighbours::run(common, options, seats, report),
         Scenario::Deaf(options) => deaf::run(common, options, seats, report),
         Scenario::Cores(options) => cores::run(common, options, seats, report),
+        Scenario::Apart(options) => apart::run(common, options, seats, report),
         Scenario::Goals(options) => goals::run(common, options, seats, report),
         Scenario::Yardstick { .. } => unreachable!("it measures nothing"),
     }

@@ -41,8 +41,8 @@ pub(crate) struct Window {
 pub(crate) struct Used {
     /// CPU time of all its threads.
     pub(crate) cpu: Duration,
-    /// The same, or that of its busiest thread and how long that stood in line, whichever is more: what it wanted at least.
-    wanted: Duration,
+    /// CPU time of its busiest thread, and how long that stood in line.
+    busiest: Duration,
 }
 
 impl Meter {
@@ -72,10 +72,9 @@ impl Meter {
 }
 
 fn used(before: &Threads, after: &Threads) -> Used {
-    let cpu = after.cpu.saturating_sub(before.cpu);
     Used {
-        cpu,
-        wanted: cpu.max(after.most_wanted_since(before)),
+        cpu: after.cpu.saturating_sub(before.cpu),
+        busiest: after.most_wanted_since(before),
     }
 }
 
@@ -100,6 +99,29 @@ impl Window {
         self.client.cpu.as_secs_f64() * 1e6 / count as f64
     }
 
+    /// Seen as if the server's time were that of each of so many CPUs.
+    pub(crate) fn per_cpu(self, cpus: u32) -> Self {
+        let each = |used: Used| Used {
+            cpu: used.cpu / cpus,
+            busiest: used.busiest / cpus,
+        };
+        Self {
+            server: self.server.map(each),
+            ..self
+        }
+    }
+
+    /// Share of the time that the load generator's busiest thread wanted: each has one CPU at most.
+    fn client_wanted(&self) -> f64 {
+        self.share(self.client.busiest)
+    }
+
+    /// Share of the time that the server wanted, at least.
+    fn server_wanted(&self) -> Option<f64> {
+        let server = self.server?;
+        Some(self.share(server.cpu.max(server.busiest)))
+    }
+
     fn share(&self, time: Duration) -> f64 {
         time.as_secs_f64() / self.wall.as_secs_f64().max(1e-9)
     }
@@ -114,17 +136,11 @@ pub(crate) fn judge(load: &str, server: &str, windows: &[Window], report: &mut R
 
 /// Why these windows tell of the load generator rather than of the server, if they do.
 fn client_was_the_limit(windows: &[Window]) -> Option<String> {
-    let client = median(
-        windows
-            .iter()
-            .map(|window| window.share(window.client.wanted)),
-    );
+    let client = median(windows.iter().map(Window::client_wanted));
     if client < CLIENT_IS_FULL {
         return None;
     }
-    let server = windows
-        .iter()
-        .map(|window| Some(window.share(window.server?.wanted)));
+    let server = windows.iter().map(Window::server_wanted);
     let server = server.collect::<Option<Vec<_>>>().map(median);
     let percent = |share: f64| share.min(1.0) * 100.0;
     match server {
@@ -148,7 +164,7 @@ mod tests {
     fn window(client: u64, server: Option<u64>) -> Window {
         let used = |percent| Used {
             cpu: Duration::from_millis(percent),
-            wanted: Duration::from_millis(percent),
+            busiest: Duration::from_millis(percent),
         };
         Window {
             wall: Duration::from_millis(100),

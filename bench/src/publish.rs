@@ -74,9 +74,14 @@ pub(crate) fn turns(
 /// One server with its clients.
 pub(crate) struct Stage {
     pub(crate) target: Target,
+    generator: Generator,
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// Connections that register, all on one thread.
+pub(crate) struct Generator {
     clients: Clients,
     load: Load,
-    pub(crate) rounds: Vec<Round>,
 }
 
 /// One turn of a server.
@@ -86,7 +91,8 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    fn per_second(&self) -> f64 {
+    /// Registrations per second.
+    pub(crate) fn per_second(&self) -> f64 {
         self.answered as f64 / self.window.wall.as_secs_f64()
     }
 
@@ -98,33 +104,70 @@ impl Round {
 
 impl Stage {
     fn set_up(target: Target, options: &Publish, outstanding: usize) -> io::Result<Self> {
-        let mut clients = Clients::new()?;
-        clients.connect(target.address, options.connections)?;
-        let mut load = Load::new(options, outstanding);
+        let mut generator = Generator::connect(&target, options, outstanding, 0)?;
         if options.subscriber {
-            let listener = clients.connect(target.address, 1)?.start;
-            let mut frame = Vec::new();
-            for number in 0..options.connections {
-                let registration = Registration {
-                    data_id: service(number),
-                    register_id: wire::register_id(2, number),
-                    version: 1,
-                };
-                registration.subscribe(1, &mut frame);
-            }
-            clients.send(listener, &frame)?;
-            load.listener = Some(listener);
+            generator.listen(&target)?;
         }
         Ok(Self {
             target,
-            clients,
-            load,
+            generator,
             rounds: Vec::new(),
         })
     }
 
     fn round(&mut self, length: Duration) -> io::Result<()> {
-        let meter = Meter::start(&self.target);
+        self.rounds
+            .push(self.generator.round(&self.target, length)?);
+        Ok(())
+    }
+
+    /// Registrations answered from the start of the server.
+    pub(crate) fn answered(&self) -> usize {
+        self.generator.load.answered
+    }
+
+    /// What the server did wrong, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.generator.problem(&self.target)
+    }
+}
+
+impl Generator {
+    /// Opens the connections; their publishers are numbered from those of connection `first`.
+    pub(crate) fn connect(
+        target: &Target,
+        options: &Publish,
+        outstanding: usize,
+        first: usize,
+    ) -> io::Result<Self> {
+        let mut clients = Clients::new()?;
+        clients.connect(target.address, options.connections)?;
+        Ok(Self {
+            clients,
+            load: Load::new(options, outstanding, first),
+        })
+    }
+
+    /// Lets one more connection subscribe to everything.
+    fn listen(&mut self, target: &Target) -> io::Result<()> {
+        let listener = self.clients.connect(target.address, 1)?.start;
+        let mut frame = Vec::new();
+        for number in 0..self.load.senders.len() {
+            let registration = Registration {
+                data_id: service(number),
+                register_id: wire::register_id(2, number),
+                version: 1,
+            };
+            registration.subscribe(1, &mut frame);
+        }
+        self.clients.send(listener, &frame)?;
+        self.load.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Registers for so long, then waits for what is not answered.
+    pub(crate) fn round(&mut self, target: &Target, length: Duration) -> io::Result<Round> {
+        let meter = Meter::start(target);
         let answered = self.load.answered;
         let start = Instant::now();
         self.load.timeline.begin();
@@ -138,38 +181,33 @@ impl Stage {
         }
         self.clients
             .poll_until(length, &mut self.load, |_| start.elapsed() >= length)?;
-        self.rounds.push(Round {
-            window: meter.stop(&self.target),
+        let round = Round {
+            window: meter.stop(target),
             answered: self.load.answered - answered,
-        });
+        };
         self.load.stops = true;
         let done = self
             .clients
             .poll_until(PATIENCE, &mut self.load, |load| load.under_way == 0)?;
         if done {
-            Ok(())
+            Ok(round)
         } else {
             Err(io::Error::other(format!(
                 "{}: {} registrations were never answered",
-                self.target.name, self.load.under_way
+                target.name, self.load.under_way
             )))
         }
     }
 
-    /// Registrations answered from the start of the server.
-    pub(crate) fn answered(&self) -> usize {
-        self.load.answered
-    }
-
     /// What the server did wrong, if anything.
-    pub(crate) fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self, target: &Target) -> Option<String> {
         let Load {
             refused, closed, ..
         } = self.load;
         (refused + closed > 0).then(|| {
             format!(
                 "{}: {refused} registrations refused, {closed} connections ended",
-                self.target.name
+                target.name
             )
         })
     }
@@ -207,14 +245,14 @@ struct Ready {
 }
 
 impl Load {
-    fn new(options: &Publish, outstanding: usize) -> Self {
+    fn new(options: &Publish, outstanding: usize, first: usize) -> Self {
         let connections = options.connections;
         let service = |connection, number| {
             let shift = if options.spread { number } else { 0 };
             service((connection + shift) % connections)
         };
         let ready = |connection, number| {
-            let register_id = wire::register_id(1, connection * PUBLISHERS + number);
+            let register_id = wire::register_id(1, (first + connection) * PUBLISHERS + number);
             Ready::new(service(connection, number), register_id)
         };
         let sender = |connection| Sender {
@@ -337,8 +375,9 @@ fn tell(stages: &[Stage], options: &Publish, outstanding: usize, report: &mut Re
         };
         let rates = ratios(Round::per_second);
         let cpu = ratios(|round| round.server_us().unwrap_or(f64::NAN));
-        let latency =
-            |quantile| rounded(stage.load.latency.value_at_quantile(quantile) as f64 / 1e3);
+        let latency = |quantile| {
+            rounded(stage.generator.load.latency.value_at_quantile(quantile) as f64 / 1e3)
+        };
         let server_us: Option<Vec<_>> = rounds.iter().map(Round::server_us).collect();
         let server_busy: Option<Vec<_>> = rounds
             .iter()
@@ -354,7 +393,7 @@ fn tell(stages: &[Stage], options: &Publish, outstanding: usize, report: &mut Re
                 "best": rounds.iter().map(|round| round.per_second().round()).max_by(f64::total_cmp),
                 "p50_us": latency(0.5),
                 "p99_us": latency(0.99),
-                "pushes": stage.load.pushes,
+                "pushes": stage.generator.load.pushes,
                 "server_us": server_us.map(|all| rounded(median(all))),
                 "server_busy": server_busy.map(|all| rounded(median(all))),
                 "client_busy": rounded(median(rounds.iter().map(|round| round.window.client_busy()))),
@@ -386,7 +425,7 @@ fn draw(stages: &[Stage], outstanding: usize, report: &mut Report) {
     );
     let latencies = stages
         .iter()
-        .map(|stage| (stage.target.name.as_str(), &stage.load.latency));
+        .map(|stage| (stage.target.name.as_str(), &stage.generator.load.latency));
     report.plot(
         TITLE,
         Plot::distribution(
@@ -397,7 +436,7 @@ fn draw(stages: &[Stage], outstanding: usize, report: &mut Report) {
     );
     let rates = stages
         .iter()
-        .map(|stage| stage.load.timeline.rates(&stage.target.name));
+        .map(|stage| stage.generator.load.timeline.rates(&stage.target.name));
     report.plot(
         TITLE,
         Plot::over_time(

@@ -212,6 +212,35 @@ fn two_cores_say_how_much_crosses() {
 }
 
 #[test]
+fn two_cores_on_two_cpus_are_measured_where_there_are_four() {
+    let arguments = [
+        "apart",
+        "--connections",
+        "8",
+        "--round-ms",
+        "100",
+        "--rounds",
+        "2",
+    ];
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+
+    if cpus < 4 {
+        let output = Command::new(env!("CARGO_BIN_EXE_rollcall-bench"))
+            .args(arguments)
+            .output()
+            .expect("the bench runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && told.contains("need 4 CPUs"),
+            "{told}"
+        );
+    } else {
+        let rows = run(&arguments);
+        assert!(rows[1]["rate_ratio"].is_number(), "{rows:?}");
+    }
+}
+
+#[test]
 fn every_number_to_reach_is_measured_or_said_to_be_missing() {
     let result = result(&["goals", "--short", "--rounds", "1", "--vs", "redis"]);
 
