@@ -166,7 +166,7 @@ pub(crate) struct Churn {
     /// Changes per second.
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000])]
     pub(crate) rate: Vec<u64>,
-    /// How long each rate is kept up.
+    /// How long each rate is kept up, all rounds together.
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
 }
