@@ -56,7 +56,11 @@ fn fact(report: &Report, name: &str) -> String {
 fn verdict(report: &Report) -> Markup {
     html! {
         @if report.is_valid() {
-            p.verdict.valid { "Valid: every push was complete and came once, versions only grew, and the load generator was not the limit." }
+            p.verdict.valid {
+                "Valid: every push was complete, versions only grew, nothing was refused or cut"
+                @if report.checks_only { ". Whether the figures can be trusted was not asked (" code { "--check" } ")." }
+                @else { ", and the load generator was not the limit." }
+            }
         } @else {
             div.verdict.invalid {
                 strong { "Invalid: do not quote these figures." }
