@@ -7,6 +7,7 @@ use std::time::Duration;
 use rollcall_core::data::{self, Data, Summary};
 use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
+use rollcall_core::meta::MetaState;
 use rollcall_core::names::{ConnectId, CoreId, Interner, Member, Name};
 use rollcall_core::query::{Answer, Query};
 use rollcall_core::session::questions::Traffic;
@@ -63,6 +64,8 @@ pub(crate) struct Setup {
     pub(crate) rules: session::Rules,
     /// What the node remembers of its former life.
     pub(crate) before: Arc<Summary>,
+    /// What operators set in its former lives.
+    pub(crate) operators: Arc<MetaState>,
     /// The node's zone.
     pub(crate) zone: Name,
     /// Addresses that may take clients off, beside loopback.
@@ -95,24 +98,26 @@ impl Roles {
         let Setup {
             rules,
             before,
+            operators,
             zone,
             cancel_from,
             listeners,
         } = setup;
-        let place_core = place.me.core;
+        let me = place.me;
         let now = Clock::now();
         let own = before.services.iter().copied();
-        let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == place.me);
+        let own = own.filter(|&(hash, _)| place.ring.owner_at(hash) == me);
         let mut data = Data::new(seed, before.highest);
         data.expect(now.monotonic + limits::RETURN_MAX, own, seed);
+        let session = Session::with_rules(place, seed, rules.clone());
         Self {
-            me: place.me,
+            me,
             now,
-            session: Session::with_rules(place, seed, rules.clone()),
+            session: session.with_operators(MetaState::clone(operators)),
             data,
             names: Interner::new(seed),
             stats: Stats::default(),
-            listeners: listeners(place_core),
+            listeners: listeners(me.core),
             zone: Name::clone(zone),
             cancel_from: Arc::clone(cancel_from),
             wanted: Vec::new(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rollcall_core::data::Summary;
 use rollcall_core::limits;
+use rollcall_core::meta::MetaState;
 use rollcall_core::names::{Member, Name, NodeId};
 use rollcall_core::ring::HashRing;
 use rollcall_core::session::{Place, Rules};
@@ -16,6 +17,8 @@ use rollcall_core::tables::Seed;
 use rollcall_core::version::VersionClock;
 use rollcall_io::clock::Clock;
 use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
+use rollcall_io::file::DataDirectory;
+use rollcall_io::host::random;
 use rollcall_io::http::HttpListener;
 use rollcall_io::listener::{self, Listening};
 use rollcall_io::mesh::{self, Mesh};
@@ -29,6 +32,7 @@ use crate::control::{self, Control};
 use crate::driver::{Driver, Roles, Setup};
 use crate::error::Exit;
 use crate::lanes::Message;
+use crate::operators::Operators;
 use crate::remembered::Remembered;
 use crate::systemd;
 
@@ -73,6 +77,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
     executor::prepare_process();
     let seats = seats(&config)?;
     let transport = transport(config.node.transport)?;
+    // Held until the process ends.
+    let directory = DataDirectory::lock(&config.node.data_dir).map_err(StartError::unavailable)?;
+    let (operators, set) = Operators::open(directory.path()).map_err(StartError::unavailable)?;
     let ports = Ports::bind(&config, seats.len())?;
     let control = Ringer::new().map_err(StartError::unavailable)?;
     let signals = signal::Signals::catch(&control).map_err(StartError::unavailable)?;
@@ -83,7 +90,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
         .pop()
         .expect("the last mesh is that of the control executor");
     let (memory, before) = recall(&config);
-    let plan = CorePlan::new(&config, transport, seats.len(), before);
+    let former = FormerLife {
+        before: Arc::new(before),
+        operators: Arc::new(set),
+    };
+    let plan = CorePlan::new(&config, transport, seats.len(), &former);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
 
     let facts = control::facts(&config, plan.cores, ports.bolt);
@@ -94,6 +105,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         mesh: control_mesh,
         signals,
         memory,
+        operators,
+        set: former.operators,
     };
     let served = executor::run_control(&control, |bell| serve(served, bell))
         .map_err(StartError::unavailable)?;
@@ -159,6 +172,12 @@ fn recall(config: &Config) -> (Option<Remembered>, Summary) {
     (Some(memory), before)
 }
 
+/// What this node starts with.
+struct FormerLife {
+    before: Arc<Summary>,
+    operators: Arc<MetaState>,
+}
+
 /// Everything that is listened on, bound before anything starts.
 struct Ports {
     bolt: SocketAddr,
@@ -204,7 +223,7 @@ struct CorePlan {
 }
 
 impl CorePlan {
-    fn new(config: &Config, transport: TransportKind, cores: usize, before: Summary) -> Self {
+    fn new(config: &Config, transport: TransportKind, cores: usize, former: &FormerLife) -> Self {
         let cores = u16::try_from(cores).expect("seats are numbered in 16 bits");
         let node = NodeId(1);
         let per_ip = config.session.connections_per_ip_max as usize;
@@ -229,7 +248,8 @@ impl CorePlan {
                     push_floor: config.session.push_floor,
                     data_center: Name::from(config.node.data_center.as_str()),
                 },
-                before: Arc::new(before),
+                before: Arc::clone(&former.before),
+                operators: Arc::clone(&former.operators),
                 zone: Name::from(config.node.zone.as_str()),
                 cancel_from: config.admin.cancel_address_from.clone().into(),
                 listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),
@@ -316,6 +336,9 @@ struct Served {
     mesh: Mesh<Message>,
     signals: signal::Signals,
     memory: Option<Remembered>,
+    operators: Operators,
+    /// What they hold.
+    set: Arc<MetaState>,
 }
 
 async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
@@ -326,9 +349,12 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
         mesh,
         mut signals,
         memory,
+        operators,
+        set,
     } = served;
     tracing::info!(role = "session", protocol = "bolt", address = %facts.bolt, cores = facts.cores, "listening");
-    let control = Control::new(mesh, facts, config.session.drain, memory);
+    let set = MetaState::clone(&set);
+    let control = Control::new(mesh, facts, config.session.drain, memory, (operators, set));
     let access = Access {
         token: config.admin.token,
         allow_unauthenticated: config.admin.allow_unauthenticated_admin,
@@ -350,10 +376,4 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
         server.stop(HTTP_PATIENCE).await;
     }
     Ok(())
-}
-
-/// A number nobody outside can guess, from the seed that the standard library draws for its own tables.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
 }

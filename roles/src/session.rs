@@ -297,6 +297,7 @@ mod tests {
         let setup = Setup {
             rules: Rules::default(),
             before: Arc::new(Summary::default()),
+            operators: Arc::default(),
             zone: Name::from(DEFAULT_ZONE),
             cancel_from: Arc::new([]),
             listeners: Arc::new(|_| Vec::new()),
