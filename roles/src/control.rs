@@ -420,7 +420,16 @@ impl admin::Node for Control {
             // Who asked may have gone meanwhile.
             let _ = answer.send(result);
         });
-        Box::pin(async { answered.await.expect("its task ends with an answer") })
+        Box::pin(async {
+            let ends = |_| Unanswered {
+                core: None,
+                why: "the node has ended".to_owned(),
+            };
+            answered
+                .await
+                .map_err(ends)
+                .map_err(NotProposed::Unanswered)?
+        })
     }
 }
 
