@@ -154,8 +154,8 @@ impl Stage {
             }
             if !stage.poll_until(|audience| audience.missing == 0)? {
                 return Err(io::Error::other(format!(
-                    "{name}: {} subscriptions were not answered",
-                    stage.audience.missing
+                    "{name}: {} of {batch} subscriptions behind {first} others were not answered, {} wrong answers, {} connections ended",
+                    stage.audience.missing, stage.audience.wrong, stage.audience.closed
                 )));
             }
         }
