@@ -13,22 +13,26 @@ use serde_json::json;
 use crate::args::{Common, Fanout};
 use crate::clients::{Clients, Receives};
 use crate::host::{self, Seats};
+use crate::interrupt;
 use crate::peers::{self, Dialect, Heard, PUBLISHER};
 use crate::process;
 use crate::report::{Report, median, ms, rounded, us};
 use crate::target::{Kind, Target};
 use crate::wire;
 
-/// How long a change, or the start of a batch of subscribers, may take until it counts as lost.
+/// How long the start of a batch of subscribers, or the answer to a ping, may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for a change; while a server takes it, nobody pings the others.
+const DELIVERY_MAX: Duration = Duration::from_secs(10);
 /// Deliveries of a round where the number of changes is not given.
 const DELIVERIES_PER_ROUND: usize = 20_000;
 /// Subscribers that register at once while a stage is set up.
 const SET_UP_BATCH: usize = 500;
 /// Descriptors for everything that is no client.
 const SPARE_DESCRIPTORS: usize = 100;
-/// How often idle clients ping, where the server insists; well below the 90 s after which Rollcall and SOFARegistry close a silent connection.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// How often idle clients ping, where the server insists. Rollcall's kernel asks clients that were silent for 10 s whether they are alive, on
+/// loopback all of a fan-out's clients in one moment, which is more than its queue holds: unanswered three times, they are cut off.
+const PING_EVERY: Duration = Duration::from_secs(8);
 /// No further change is begun in a round after this time where their number is not given: a server that takes half a second for each would make
 /// a run of many rounds take an hour.
 const ROUND_MAX: Duration = Duration::from_secs(5);
@@ -50,14 +54,12 @@ pub(crate) fn run(
                 length.changes, common.rounds
             );
             for common in groups(common, subscribers) {
-                let mut stages = stages(&common, seats, subscribers)?;
+                let mut turns = Turns::set_up(&common, seats, subscribers)?;
                 for _ in 0..common.rounds {
-                    for turn in 0..stages.len() {
-                        stages[turn].round(length, payload)?;
-                        stages.iter_mut().try_for_each(Stage::ping_all)?;
-                    }
+                    turns.round(length, payload)?;
                 }
-                tell(&stages, subscribers, payload, report);
+                tell(&turns.stages, subscribers, payload, report);
+                turns.tell_absent(subscribers, payload, report);
             }
         }
     }
@@ -101,12 +103,94 @@ fn groups(common: &Common, subscribers: usize) -> Vec<Common> {
     others.map(group).collect()
 }
 
-fn stages(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Vec<Stage>> {
-    let targets = Target::all(common, seats)?;
-    targets
-        .into_iter()
-        .map(|target| Stage::set_up(target, subscribers))
-        .collect()
+/// The servers that take turns.
+struct Turns {
+    stages: Vec<Stage>,
+    /// Servers of others that failed, and how; the others go on without them. If the first fails there is nothing to compare.
+    absent: Vec<(Kind, io::Error)>,
+}
+
+impl Turns {
+    fn set_up(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Self> {
+        let first = Target::first(common, seats)?;
+        let mut turns = Self {
+            stages: Vec::new(),
+            absent: Vec::new(),
+        };
+        // Some take long to start; nobody is kept waiting then.
+        let mut targets = Vec::new();
+        for &kind in &common.vs {
+            match Target::start(kind, seats, common.cores) {
+                Ok(target) => targets.push(target),
+                Err(error) => turns.give_up(kind, error)?,
+            }
+        }
+        turns.stages.push(Stage::set_up(first, subscribers)?);
+        for target in targets {
+            let kind = target.kind;
+            match Stage::set_up(target, subscribers) {
+                Ok(stage) => turns.stages.push(stage),
+                Err(error) => turns.give_up(kind, error)?,
+            }
+            turns
+                .stages
+                .iter_mut()
+                .for_each(|stage| drop(stage.ping_all()));
+        }
+        Ok(turns)
+    }
+
+    fn round(&mut self, length: Length, payload: usize) -> io::Result<()> {
+        let mut turn = 0;
+        while turn < self.stages.len() {
+            match self.turn(turn, length, payload) {
+                Ok(()) => turn += 1,
+                Err(error) if turn == 0 => return Err(error),
+                Err(error) => {
+                    let stage = self.stages.remove(turn);
+                    self.give_up(stage.target.kind, error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, turn: usize, length: Length, payload: usize) -> io::Result<()> {
+        let (before, rest) = self.stages.split_at_mut(turn);
+        let (stage, behind) = rest.split_first_mut().expect("it has a turn");
+        let mut others = before.iter_mut().chain(behind).collect::<Vec<_>>();
+        stage.begin_round(payload)?;
+        while !stage.is_over(length) {
+            stage.measured_change(payload)?;
+            // What is wrong with them shows in their own turns.
+            others.iter_mut().for_each(|other| drop(other.ping_all()));
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, kind: Kind, error: io::Error) -> io::Result<()> {
+        interrupt::check()?;
+        if !kind.is_peer() {
+            return Err(error);
+        }
+        eprintln!("goes on without {}: {error}", kind.name());
+        self.absent.push((kind, error));
+        Ok(())
+    }
+
+    fn tell_absent(&self, subscribers: usize, payload: usize, report: &mut Report) {
+        for (kind, error) in &self.absent {
+            report.row(
+                "fanout: servers of others that failed",
+                json!({
+                    "subscribers": subscribers,
+                    "bytes": payload,
+                    "server": kind.name(),
+                    "why": error.to_string(),
+                }),
+            );
+        }
+    }
 }
 
 /// One server with its clients.
@@ -119,6 +203,7 @@ struct Stage {
     rounds: Vec<Round>,
 }
 
+#[derive(Default)]
 struct Round {
     /// From the publish to the last delivery, per change.
     whole: Vec<Duration>,
@@ -130,7 +215,6 @@ struct Round {
 
 impl Stage {
     fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
-        let name = target.kind.name();
         let mut stage = Self {
             clients: Clients::new()?,
             audience: Audience::new(target.kind, subscribers),
@@ -152,42 +236,47 @@ impl Stage {
                 stage.audience.dialect.subscribe(connection, &mut words);
                 stage.clients.send(connection, &words)?;
             }
-            if !stage.poll_until(|audience| audience.missing == 0)? {
-                return Err(io::Error::other(format!(
-                    "{name}: {} of {batch} subscriptions behind {first} others were not answered, {} wrong answers, {} connections ended",
-                    stage.audience.missing, stage.audience.wrong, stage.audience.closed
+            if !stage.poll_until(PATIENCE, |audience| audience.missing == 0)? {
+                let missing = stage.audience.missing;
+                return Err(stage.fault(&format!(
+                    "{missing} of {batch} subscriptions behind {first} others were not answered"
                 )));
             }
         }
         stage.settle()?;
-        stage.ping_all()?;
         Ok(stage)
     }
 
-    fn round(&mut self, length: Length, payload: usize) -> io::Result<()> {
+    fn begin_round(&mut self, payload: usize) -> io::Result<()> {
         // Warm caches and an awake CPU, as after the first of many changes.
         self.audience.records = false;
         self.change(payload)?;
         self.audience.records = true;
+        self.rounds.push(Round::default());
+        Ok(())
+    }
+
+    fn is_over(&self, length: Length) -> bool {
+        let round = self.rounds.last().expect("it began");
+        let changes = round.whole.len();
+        changes >= length.changes || changes >= CHANGES_MIN && round.wall >= length.at_most
+    }
+
+    fn measured_change(&mut self, payload: usize) -> io::Result<()> {
+        let start = Instant::now();
         let (server, client) = (
             self.target.cpu_time(),
             process::cpu_time(std::process::id()),
         );
-        let start = Instant::now();
-        let mut whole = Vec::with_capacity(length.changes);
-        while whole.len() < length.changes
-            && (whole.len() < CHANGES_MIN || start.elapsed() < length.at_most)
-        {
-            whole.push(self.change(payload)?);
-        }
+        let whole = self.change(payload)?;
         let used = |before| Some(self.target.cpu_time()?.saturating_sub(before));
-        self.rounds.push(Round {
-            deliveries: whole.len() * self.audience.versions.len(),
-            whole,
-            server_cpu: server.and_then(used),
-            client_cpu: process::cpu_time(std::process::id()).saturating_sub(client),
-            wall: start.elapsed(),
-        });
+        let server = server.and_then(used);
+        let round = self.rounds.last_mut().expect("it began");
+        round.whole.push(whole);
+        round.server_cpu = server.map(|used| round.server_cpu.unwrap_or_default() + used);
+        round.client_cpu += process::cpu_time(std::process::id()).saturating_sub(client);
+        round.wall += start.elapsed();
+        round.deliveries += self.audience.versions.len();
         Ok(())
     }
 
@@ -201,11 +290,10 @@ impl Stage {
             .publish(self.changes, &text, &mut words);
         self.audience.expect();
         self.clients.send(PUBLISHER, &words)?;
-        if !self.poll_until(|audience| audience.missing == 0)? {
-            return Err(io::Error::other(format!(
-                "{}: {} subscribers never got change {}",
-                self.target.kind.name(),
-                self.audience.missing,
+        if !self.poll_until(DELIVERY_MAX, |audience| audience.missing == 0)? {
+            let missing = self.audience.missing;
+            return Err(self.fault(&format!(
+                "{missing} subscribers never got change {}",
                 self.changes
             )));
         }
@@ -214,25 +302,30 @@ impl Stage {
         Ok(whole)
     }
 
+    /// Waits until the server has done what was asked of it.
     fn settle(&mut self) -> io::Result<()> {
-        self.audience.is_settled = false;
-        let mut ping = Vec::new();
-        self.audience.dialect.ping(&mut ping);
-        self.clients.send(PUBLISHER, &ping)?;
-        if self.poll_until(|audience| audience.is_settled)? {
+        self.ping()?;
+        if self.poll_until(PATIENCE, |audience| audience.pings == 0)? {
             Ok(())
         } else {
-            let name = self.target.kind.name();
-            Err(io::Error::other(format!("{name}: a ping was not answered")))
+            Err(self.fault("a ping was not answered"))
         }
     }
 
-    /// Keeps every connection alive while the other servers have their turns.
+    fn ping(&mut self) -> io::Result<()> {
+        let mut ping = Vec::new();
+        self.audience.dialect.ping(&mut ping);
+        self.audience.pings += 1;
+        self.clients.send(PUBLISHER, &ping)
+    }
+
+    /// Keeps every connection alive while the other servers have their turns, and hears what the server asks meanwhile.
     fn ping_all(&mut self) -> io::Result<()> {
         if self.pinged.elapsed() < PING_EVERY {
             return Ok(());
         }
         self.pinged = Instant::now();
+        self.ping()?;
         if self.audience.dialect.must_ping() {
             let mut ping = Vec::new();
             self.audience.dialect.ping(&mut ping);
@@ -240,14 +333,26 @@ impl Stage {
                 self.clients.send(subscriber, &ping)?;
             }
         }
-        // Also answers what the server asked meanwhile.
-        self.settle()
+        self.clients.poll(Duration::ZERO, &mut self.audience)
     }
 
-    fn poll_until(&mut self, done: impl Fn(&Audience) -> bool) -> io::Result<bool> {
+    /// What went wrong, with what else was seen of it.
+    fn fault(&self, what: &str) -> io::Error {
+        let Audience { wrong, closed, .. } = self.audience;
+        io::Error::other(format!(
+            "{}: {what}; {wrong} wrong answers, {closed} connections ended",
+            self.target.kind.name()
+        ))
+    }
+
+    fn poll_until(
+        &mut self,
+        within: Duration,
+        done: impl Fn(&Audience) -> bool,
+    ) -> io::Result<bool> {
         let name = self.target.kind.name();
         self.clients
-            .poll_until(PATIENCE, &mut self.audience, done)
+            .poll_until(within, &mut self.audience, done)
             .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
     }
 
@@ -268,7 +373,8 @@ struct Audience {
     /// The last version each was shown; their connections are numbered from 1.
     versions: Vec<i64>,
     missing: usize,
-    is_settled: bool,
+    /// Pings of the publisher that are not answered.
+    pings: usize,
     /// Whether deliveries count for the latencies reported.
     records: bool,
     wrong: u64,
@@ -283,7 +389,7 @@ impl Audience {
             published_at: Instant::now(),
             versions: vec![0; subscribers],
             missing: 0,
-            is_settled: false,
+            pings: 0,
             records: false,
             wrong: 0,
             closed: 0,
@@ -299,8 +405,8 @@ impl Audience {
 
     fn on_heard(&mut self, connection: usize, heard: Heard) {
         match heard {
-            Heard::Nothing => {}
-            Heard::Pong => self.is_settled |= connection == PUBLISHER,
+            Heard::Pong if connection == PUBLISHER => self.pings = self.pings.saturating_sub(1),
+            Heard::Nothing | Heard::Pong => {}
             Heard::Ready(version) => {
                 self.versions[connection - 1] = version;
                 self.missing = self.missing.saturating_sub(1);

@@ -133,15 +133,20 @@ pub(crate) struct Target {
 impl Target {
     /// The server to measure, then those it is measured against.
     pub(crate) fn all(common: &Common, seats: Seats) -> io::Result<Vec<Self>> {
-        let first = match common.target {
-            Some(address) => Self::running(address),
-            None => Self::start(common.spawn, seats, common.cores)?,
-        };
+        let first = Self::first(common, seats)?;
         let others = common
             .vs
             .iter()
             .map(|&kind| Self::start(kind, seats, common.cores));
         std::iter::once(Ok(first)).chain(others).collect()
+    }
+
+    /// The server to measure.
+    pub(crate) fn first(common: &Common, seats: Seats) -> io::Result<Self> {
+        match common.target {
+            Some(address) => Ok(Self::running(address)),
+            None => Self::start(common.spawn, seats, common.cores),
+        }
     }
 
     /// A server that runs already, on whatever CPU it likes.
