@@ -3,6 +3,7 @@
 //! Every server is measured through this loop, so that what the load generator costs is the same for all of them.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -10,7 +11,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rollcall_core::bolt::{Decoded, Frame, decode};
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
 
@@ -91,7 +91,6 @@ impl From<SocketAddr> for Address {
 /// Connections to one server.
 pub(crate) struct Clients {
     epoll: OwnedFd,
-    events: Vec<Event>,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     out: Vec<u8>,
@@ -111,7 +110,6 @@ impl Clients {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(EVENTS),
             connections: Vec::new(),
             buffer: vec![0; READ_BYTES],
             out: Vec::new(),
@@ -188,16 +186,16 @@ impl Clients {
     /// Hears what came, and waits for it so long if nothing did.
     pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Receives) -> io::Result<()> {
         interrupt::check()?;
-        let mut events = std::mem::take(&mut self.events);
-        events.clear();
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         let timeout = wait
             .try_into()
             .map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let events = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok((events, _)) => events,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
-        }
-        for event in &events {
+        };
+        for event in events {
             let connection = usize::try_from(event.data.u64()).expect("it was a number of ours");
             let flags = event.flags;
             if flags.contains(EventFlags::OUT) {
@@ -207,7 +205,6 @@ impl Clients {
                 self.hear(connection, hears)?;
             }
         }
-        self.events = events;
         Ok(())
     }
 

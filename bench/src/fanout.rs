@@ -4,21 +4,27 @@
 //! nothing. Between two changes a ping makes sure that the server is done with the acknowledgements of the last. Clients of every server run
 //! in the same loop; what they say differs, and stands in [`crate::peers`].
 
+mod findings;
+mod turns;
+
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use serde_json::json;
 
 use crate::args::{Common, Fanout};
 use crate::clients::{Clients, Receives};
 use crate::host::{self, Seats};
 use crate::interrupt;
+use crate::meter::{Meter, Window};
 use crate::peers::{self, Dialect, Heard, PUBLISHER};
-use crate::process;
-use crate::report::{Report, median, ms, rounded, us};
+use crate::report::{Report, bytes, median, ms, shown};
 use crate::target::{Kind, Target};
+use crate::timeline::{nanos, times};
 use crate::wire;
+
+pub(crate) use turns::{alternate, turns};
 
 /// How long the start of a batch of subscribers, or the answer to a ping, may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +45,9 @@ const ROUND_MAX: Duration = Duration::from_secs(5);
 /// Changes that make a round at least.
 const CHANGES_MIN: usize = 3;
 
+/// The table of this scenario.
+pub(crate) const TITLE: &str = "fanout: one change until all have it";
+
 /// Measures every number of subscribers with every payload.
 pub(crate) fn run(
     common: &Common,
@@ -49,41 +58,86 @@ pub(crate) fn run(
     for &subscribers in &options.subscribers {
         for &payload in &options.payload {
             let length = Length::of(options, subscribers);
-            eprintln!(
-                "fanout: {subscribers} subscribers, {payload} B, up to {} changes in each of {} rounds",
-                length.changes, common.rounds
-            );
             for common in groups(common, subscribers) {
-                let mut turns = Turns::set_up(&common, seats, subscribers)?;
-                for _ in 0..common.rounds {
-                    turns.round(length, payload)?;
-                }
-                tell(&turns.stages, subscribers, payload, report);
-                turns.tell_absent(subscribers, payload, report);
+                let load = Load {
+                    subscribers,
+                    payload,
+                    length,
+                };
+                let mut absent = Vec::new();
+                let mut give_up = |kind: Kind, error: io::Error| {
+                    interrupt::check()?;
+                    if !kind.is_peer() {
+                        return Err(error);
+                    }
+                    eprintln!("goes on without {}: {error}", kind.name());
+                    absent.push((kind, error));
+                    Ok(())
+                };
+                let targets = turns::targets(&common, seats, &mut give_up)?;
+                let mut stages = turns::set_up(targets, load, &mut give_up)?;
+                turns::take(&mut stages, load, common.rounds, &mut give_up)?;
+                findings::tell(&stages, load, report);
+                findings::draw(&stages, load, report);
+                turns::tell_absent(&absent, load, report);
             }
         }
     }
     Ok(())
 }
 
+/// What every server is put to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Subscribers, each with a connection of its own.
+    pub(crate) subscribers: usize,
+    /// Published bytes.
+    pub(crate) payload: usize,
+    /// How long a round is.
+    pub(crate) length: Length,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.subscribers == 1 { "" } else { "s" };
+        let subscribers = shown(self.subscribers as f64);
+        write!(
+            out,
+            "{subscribers} subscriber{plural}, {}",
+            bytes(self.payload)
+        )
+    }
+}
+
 /// How long a round is.
 #[derive(Clone, Copy, Debug)]
-struct Length {
+pub(crate) struct Length {
     changes: usize,
     /// The time after which it ends early, with fewer changes.
     at_most: Duration,
 }
 
 impl Length {
+    /// As asked for, or what suits this many subscribers.
     fn of(options: &Fanout, subscribers: usize) -> Self {
-        let given = options.changes.map(|changes| Self {
+        let given = options.changes.map(Self::exactly);
+        given.unwrap_or_else(|| Self::usual(subscribers))
+    }
+
+    /// So many changes, however long they take.
+    pub(crate) fn exactly(changes: usize) -> Self {
+        Self {
             changes,
             at_most: Duration::MAX,
-        });
-        given.unwrap_or(Self {
+        }
+    }
+
+    /// What suits this many subscribers.
+    pub(crate) fn usual(subscribers: usize) -> Self {
+        Self {
             changes: (DELIVERIES_PER_ROUND / subscribers.max(1)).clamp(CHANGES_MIN, 100),
             at_most: ROUND_MAX,
-        })
+        }
     }
 }
 
@@ -103,118 +157,50 @@ fn groups(common: &Common, subscribers: usize) -> Vec<Common> {
     others.map(group).collect()
 }
 
-/// The servers that take turns.
-struct Turns {
-    stages: Vec<Stage>,
-    /// Servers of others that failed, and how; the others go on without them. If the first fails there is nothing to compare.
-    absent: Vec<(Kind, io::Error)>,
-}
-
-impl Turns {
-    fn set_up(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Self> {
-        let first = Target::first(common, seats)?;
-        let mut turns = Self {
-            stages: Vec::new(),
-            absent: Vec::new(),
-        };
-        // Some take long to start; nobody is kept waiting then.
-        let mut targets = Vec::new();
-        for &kind in &common.vs {
-            match Target::start(kind, seats, common.cores) {
-                Ok(target) => targets.push(target),
-                Err(error) => turns.give_up(kind, error)?,
-            }
-        }
-        turns.stages.push(Stage::set_up(first, subscribers)?);
-        for target in targets {
-            let kind = target.kind;
-            match Stage::set_up(target, subscribers) {
-                Ok(stage) => turns.stages.push(stage),
-                Err(error) => turns.give_up(kind, error)?,
-            }
-            turns
-                .stages
-                .iter_mut()
-                .for_each(|stage| drop(stage.ping_all()));
-        }
-        Ok(turns)
-    }
-
-    fn round(&mut self, length: Length, payload: usize) -> io::Result<()> {
-        let mut turn = 0;
-        while turn < self.stages.len() {
-            match self.turn(turn, length, payload) {
-                Ok(()) => turn += 1,
-                Err(error) if turn == 0 => return Err(error),
-                Err(error) => {
-                    let stage = self.stages.remove(turn);
-                    self.give_up(stage.target.kind, error)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn turn(&mut self, turn: usize, length: Length, payload: usize) -> io::Result<()> {
-        let (before, rest) = self.stages.split_at_mut(turn);
-        let (stage, behind) = rest.split_first_mut().expect("it has a turn");
-        let mut others = before.iter_mut().chain(behind).collect::<Vec<_>>();
-        stage.begin_round(payload)?;
-        while !stage.is_over(length) {
-            stage.measured_change(payload)?;
-            // What is wrong with them shows in their own turns.
-            others.iter_mut().for_each(|other| drop(other.ping_all()));
-        }
-        Ok(())
-    }
-
-    fn give_up(&mut self, kind: Kind, error: io::Error) -> io::Result<()> {
-        interrupt::check()?;
-        if !kind.is_peer() {
-            return Err(error);
-        }
-        eprintln!("goes on without {}: {error}", kind.name());
-        self.absent.push((kind, error));
-        Ok(())
-    }
-
-    fn tell_absent(&self, subscribers: usize, payload: usize, report: &mut Report) {
-        for (kind, error) in &self.absent {
-            report.row(
-                "fanout: servers of others that failed",
-                json!({
-                    "subscribers": subscribers,
-                    "bytes": payload,
-                    "server": kind.name(),
-                    "why": error.to_string(),
-                }),
-            );
-        }
-    }
-}
-
 /// One server with its clients.
-struct Stage {
-    target: Target,
+pub(crate) struct Stage {
+    pub(crate) target: Target,
     clients: Clients,
     audience: Audience,
     changes: u64,
     pinged: Instant,
-    rounds: Vec<Round>,
+    pub(crate) rounds: Vec<Round>,
 }
 
-#[derive(Default)]
-struct Round {
-    /// From the publish to the last delivery, per change.
-    whole: Vec<Duration>,
-    server_cpu: Option<Duration>,
-    client_cpu: Duration,
-    wall: Duration,
-    deliveries: usize,
+/// One turn of a server.
+pub(crate) struct Round {
+    /// When each change was published, and how long until everyone had it.
+    changes: Vec<(Instant, Duration)>,
+    /// How long each delivery took.
+    deliveries: Histogram<u64>,
+    pub(crate) window: Window,
+}
+
+impl Round {
+    /// How long half of the changes took.
+    pub(crate) fn p50_ms(&self) -> f64 {
+        median(self.changes.iter().map(|(_, whole)| ms(*whole)))
+    }
+
+    /// Within which time nearly all deliveries came.
+    pub(crate) fn p99_ms(&self) -> f64 {
+        self.deliveries.value_at_quantile(0.99) as f64 / 1e6
+    }
+
+    /// How many deliveries there were.
+    pub(crate) fn count(&self) -> usize {
+        usize::try_from(self.deliveries.len()).expect("a run ends")
+    }
+
+    /// CPU time of the server per delivery.
+    pub(crate) fn server_us(&self) -> Option<f64> {
+        self.window.server_us_each(self.count())
+    }
 }
 
 impl Stage {
-    fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
+    /// Lets the subscribers come.
+    pub(crate) fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
         let mut stage = Self {
             clients: Clients::new()?,
             audience: Audience::new(target.kind, subscribers),
@@ -247,41 +233,40 @@ impl Stage {
         Ok(stage)
     }
 
-    fn begin_round(&mut self, payload: usize) -> io::Result<()> {
+    /// Measures some changes, and does something else between them.
+    fn round(&mut self, load: Load, mut between: impl FnMut()) -> io::Result<()> {
+        let Load {
+            length, payload, ..
+        } = load;
         // Warm caches and an awake CPU, as after the first of many changes.
-        self.audience.records = false;
         self.change(payload)?;
-        self.audience.records = true;
-        self.rounds.push(Round::default());
-        Ok(())
-    }
-
-    fn is_over(&self, length: Length) -> bool {
-        let round = self.rounds.last().expect("it began");
-        let changes = round.whole.len();
-        changes >= length.changes || changes >= CHANGES_MIN && round.wall >= length.at_most
-    }
-
-    fn measured_change(&mut self, payload: usize) -> io::Result<()> {
+        self.audience.deliveries = times();
+        let meter = Meter::start(&self.target);
         let start = Instant::now();
-        let (server, client) = (
-            self.target.cpu_time(),
-            process::cpu_time(std::process::id()),
-        );
-        let whole = self.change(payload)?;
-        let used = |before| Some(self.target.cpu_time()?.saturating_sub(before));
-        let server = server.and_then(used);
-        let round = self.rounds.last_mut().expect("it began");
-        round.whole.push(whole);
-        round.server_cpu = server.map(|used| round.server_cpu.unwrap_or_default() + used);
-        round.client_cpu += process::cpu_time(std::process::id()).saturating_sub(client);
-        round.wall += start.elapsed();
-        round.deliveries += self.audience.versions.len();
+        let mut changes = Vec::with_capacity(length.changes);
+        while changes.len() < length.changes
+            && (changes.len() < CHANGES_MIN || start.elapsed() < length.at_most)
+        {
+            changes.push(self.change(payload)?);
+            between();
+        }
+        self.rounds.push(Round {
+            window: meter.stop(&self.target),
+            changes,
+            deliveries: std::mem::replace(&mut self.audience.deliveries, times()),
+        });
         Ok(())
     }
 
     /// Publishes, and waits until everyone has it and the server is done with it.
-    fn change(&mut self, payload: usize) -> io::Result<Duration> {
+    fn change(&mut self, payload: usize) -> io::Result<(Instant, Duration)> {
+        let whole = self.deliver(payload)?;
+        self.settle()?;
+        Ok((self.audience.published_at, whole))
+    }
+
+    /// Publishes, and waits until everyone has it.
+    pub(crate) fn deliver(&mut self, payload: usize) -> io::Result<Duration> {
         self.changes += 1;
         let text = wire::text(self.changes, payload);
         let mut words = Vec::new();
@@ -297,9 +282,40 @@ impl Stage {
                 self.changes
             )));
         }
-        let whole = self.audience.published_at.elapsed();
-        self.settle()?;
-        Ok(whole)
+        Ok(self.audience.published_at.elapsed())
+    }
+
+    /// Lets so many subscribers never read again; the others are watched.
+    pub(crate) fn deafen(&mut self, count: usize) -> io::Result<()> {
+        let subscribers = self.audience.versions.len();
+        for number in 0..count.min(subscribers) {
+            // Spread over all, as they are over a server's lists.
+            let subscriber = number * subscribers / count;
+            self.audience.is_deaf[subscriber] = true;
+            self.clients.read(subscriber + 1, false)?;
+        }
+        Ok(())
+    }
+
+    /// Deliveries from the start of the server, those of the warm-up included.
+    pub(crate) fn all_deliveries(&self) -> usize {
+        usize::try_from(self.changes).expect("a run ends") * self.audience.versions.len()
+    }
+
+    /// What the server did wrong, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let Audience {
+            wrong,
+            stale,
+            closed,
+            ..
+        } = self.audience;
+        (wrong + stale + closed > 0).then(|| {
+            format!(
+                "{}: {wrong} pushes of another list than the complete one, {stale} whose version had not grown, {closed} connections ended",
+                self.target.name
+            )
+        })
     }
 
     /// Waits until the server has done what was asked of it.
@@ -341,7 +357,7 @@ impl Stage {
         let Audience { wrong, closed, .. } = self.audience;
         io::Error::other(format!(
             "{}: {what}; {wrong} wrong answers, {closed} connections ended",
-            self.target.kind.name()
+            self.target.name
         ))
     }
 
@@ -350,19 +366,10 @@ impl Stage {
         within: Duration,
         done: impl Fn(&Audience) -> bool,
     ) -> io::Result<bool> {
-        let name = self.target.kind.name();
+        let name = &self.target.name;
         self.clients
             .poll_until(within, &mut self.audience, done)
             .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
-    }
-
-    fn p50_ms(&self, round: usize) -> f64 {
-        median(self.rounds[round].whole.iter().map(|whole| ms(*whole)))
-    }
-
-    fn cpu_us(&self, round: usize) -> Option<f64> {
-        let round = &self.rounds[round];
-        Some(us(round.server_cpu?) / round.deliveries as f64)
     }
 }
 
@@ -372,12 +379,13 @@ struct Audience {
     published_at: Instant,
     /// The last version each was shown; their connections are numbered from 1.
     versions: Vec<i64>,
+    /// Who never reads; nothing is expected of them.
+    is_deaf: Vec<bool>,
     missing: usize,
     /// Pings of the publisher that are not answered.
     pings: usize,
-    /// Whether deliveries count for the latencies reported.
-    records: bool,
     wrong: u64,
+    stale: u64,
     closed: u64,
     deliveries: Histogram<u64>,
 }
@@ -388,18 +396,22 @@ impl Audience {
             dialect: peers::dialect(kind, subscribers),
             published_at: Instant::now(),
             versions: vec![0; subscribers],
+            is_deaf: vec![false; subscribers],
             missing: 0,
             pings: 0,
-            records: false,
             wrong: 0,
+            stale: 0,
             closed: 0,
-            deliveries: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
-                .expect("a valid range"),
+            deliveries: times(),
         }
     }
 
+    fn is_deaf(&self, connection: usize) -> bool {
+        connection != PUBLISHER && self.is_deaf[connection - 1]
+    }
+
     fn expect(&mut self) {
-        self.missing = self.versions.len();
+        self.missing = self.is_deaf.iter().filter(|is_deaf| !**is_deaf).count();
         self.published_at = Instant::now();
     }
 
@@ -414,19 +426,20 @@ impl Audience {
             Heard::Value(version) if version > self.versions[connection - 1] => {
                 self.versions[connection - 1] = version;
                 self.missing = self.missing.saturating_sub(1);
-                if self.records {
-                    let nanos = self.published_at.elapsed().as_nanos();
-                    let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-                    self.deliveries.saturating_record(nanos);
-                }
+                self.deliveries
+                    .saturating_record(nanos(self.published_at.elapsed()));
             }
-            Heard::Value(_) | Heard::Wrong => self.wrong += 1,
+            Heard::Value(_) => self.stale += 1,
+            Heard::Wrong => self.wrong += 1,
         }
     }
 }
 
 impl Receives for Audience {
     fn receive(&mut self, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        if self.is_deaf(connection) {
+            return Ok(bytes.len());
+        }
         let mut taken = 0;
         while let Some((heard, len)) = self.dialect.next(connection, &bytes[taken..], out)? {
             self.on_heard(connection, heard);
@@ -435,53 +448,8 @@ impl Receives for Audience {
         Ok(taken)
     }
 
-    fn closed(&mut self, _: usize) {
-        self.closed += 1;
-    }
-}
-
-fn tell(stages: &[Stage], subscribers: usize, payload: usize, report: &mut Report) {
-    for stage in stages {
-        let name = stage.target.kind.name();
-        let rounds = 0..stage.rounds.len();
-        let all = stage.rounds.iter().flat_map(|round| &round.whole);
-        let cpu: Vec<_> = rounds
-            .clone()
-            .filter_map(|round| stage.cpu_us(round))
-            .collect();
-        let against = &stages[0];
-        let ratio = |of: &dyn Fn(&Stage, usize) -> f64| {
-            let ratios = rounds
-                .clone()
-                .map(|round| of(against, round) / of(stage, round));
-            rounded(median(ratios))
-        };
-        let is_first = std::ptr::eq(stage, against);
-        let client_cpu: Duration = stage.rounds.iter().map(|round| round.client_cpu).sum();
-        let wall: Duration = stage.rounds.iter().map(|round| round.wall).sum();
-        let deliveries: usize = stage.rounds.iter().map(|round| round.deliveries).sum();
-        report.row(
-            "fanout: one change until all have it",
-            json!({
-                "subscribers": subscribers,
-                "bytes": payload,
-                "server": name,
-                "p50_ms": rounded(median(rounds.clone().map(|round| stage.p50_ms(round)))),
-                "best_ms": all.min().map(|best| ms(*best)),
-                "delivery_p99_ms": rounded(stage.audience.deliveries.value_at_quantile(0.99) as f64 / 1e6),
-                "server_us": (!cpu.is_empty()).then(|| rounded(median(cpu.clone()))),
-                "server_us_best": cpu.into_iter().min_by(f64::total_cmp).map(rounded),
-                "client_us": rounded(us(client_cpu) / deliveries as f64),
-                "client_busy": rounded(client_cpu.as_secs_f64() / wall.as_secs_f64()),
-                "time_ratio": (!is_first).then(|| ratio(&|stage, round| stage.p50_ms(round))),
-                "cpu_ratio": (!is_first).then(|| ratio(&|stage, round| stage.cpu_us(round).unwrap_or(f64::NAN))),
-            }),
-        );
-        let Audience { wrong, closed, .. } = stage.audience;
-        if wrong + closed > 0 {
-            report.problem(format!(
-                "{name}: {wrong} wrong pushes, {closed} connections ended"
-            ));
-        }
+    fn closed(&mut self, connection: usize) {
+        // A server may end a connection on which nobody reads.
+        self.closed += u64::from(!self.is_deaf(connection));
     }
 }

@@ -1,5 +1,6 @@
 //! What the kernel says about a process: the CPU time it used and the memory it holds.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -26,6 +27,42 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
         Duration::new(seconds, nanos)
     } else {
         Duration::ZERO
+    }
+}
+
+/// What the threads of a process used so far.
+#[derive(Debug, Default)]
+pub(crate) struct Threads {
+    /// CPU time of all of them.
+    pub(crate) cpu: Duration,
+    /// CPU time of each, and the time it stood in line for a CPU.
+    wanted: BTreeMap<u32, Duration>,
+}
+
+impl Threads {
+    /// Those of this process; none when it is gone.
+    pub(crate) fn of(pid: u32) -> Self {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+        let wanted = tasks.into_iter().flatten().flatten().filter_map(|task| {
+            let line = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let mut nanos = line.split(' ').map_while(|nanos| nanos.parse().ok());
+            let (ran, waited): (u64, u64) = (nanos.next()?, nanos.next()?);
+            let id = task.file_name().to_str()?.parse().ok()?;
+            Some((id, Duration::from_nanos(ran + waited)))
+        });
+        Self {
+            wanted: wanted.collect(),
+            cpu: cpu_time(pid),
+        }
+    }
+
+    /// How long the busiest of them ran or stood in line since then.
+    pub(crate) fn most_wanted_since(&self, before: &Self) -> Duration {
+        let since = self.wanted.iter().map(|(id, wanted)| {
+            let before = before.wanted.get(id).copied().unwrap_or_default();
+            wanted.saturating_sub(before)
+        });
+        since.max().unwrap_or_default()
     }
 }
 

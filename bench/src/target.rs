@@ -1,7 +1,7 @@
 //! What is measured: a server process of our own making, or one that runs already.
 
-use std::io::{self, BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -124,8 +124,12 @@ impl Kind {
 pub(crate) struct Target {
     /// What it is.
     pub(crate) kind: Kind,
+    /// Its name in tables.
+    pub(crate) name: String,
     /// Where its clients connect.
     pub(crate) address: Address,
+    /// Where it tells its metrics, if it does.
+    http: Option<SocketAddr>,
     process: Option<Server>,
     _data: Option<TempDir>,
 }
@@ -153,7 +157,9 @@ impl Target {
     fn running(address: SocketAddr) -> Self {
         Self {
             kind: Kind::Rollcall,
+            name: Kind::Rollcall.name().to_owned(),
             address: address.into(),
+            http: None,
             process: None,
             _data: None,
         }
@@ -167,7 +173,7 @@ impl Target {
         } else {
             start_ours(kind, seats, cores, &data)
         };
-        let (process, address) = started.map_err(|error| {
+        let (process, address, http) = started.map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("{} did not start: {error}", kind.name()),
@@ -175,22 +181,47 @@ impl Target {
         })?;
         Ok(Self {
             kind,
+            name: kind.name().to_owned(),
             address,
+            http,
             process: Some(process),
             _data: Some(data),
         })
     }
 
+    /// Its process, if it was started here.
+    pub(crate) fn id(&self) -> Option<u32> {
+        Some(self.process.as_ref()?.0.id())
+    }
+
     /// CPU time it used so far; nothing is known of a server that was not started here.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        Some(process::cpu_time(self.process.as_ref()?.0.id()))
+        Some(process::cpu_time(self.id()?))
+    }
+
+    /// A number that it counts.
+    pub(crate) fn metric(&self, name: &str) -> io::Result<u64> {
+        let nowhere = || io::Error::other(format!("{} tells no metrics", self.name));
+        let mut stream = TcpStream::connect(self.http.ok_or_else(nowhere)?)?;
+        stream.set_read_timeout(Some(START_MAX))?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let sample = text.lines().find_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix(' ')?;
+            value.parse().ok()
+        });
+        sample.ok_or_else(|| io::Error::other(format!("{} does not count {name}", self.name)))
     }
 
     /// Its resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> Option<u64> {
-        Some(process::resident_kib(self.process.as_ref()?.0.id()))
+        Some(process::resident_kib(self.id()?))
     }
 }
+
+/// A server, where its clients connect, and where it tells its metrics.
+type Started = (Server, Address, Option<SocketAddr>);
 
 /// A process of ours; ends with this value, and with this program however that ends.
 #[derive(Debug)]
@@ -223,12 +254,7 @@ fn end_with_this_program(command: &mut Command) {
     }
 }
 
-fn start_ours(
-    kind: Kind,
-    seats: Seats,
-    cores: usize,
-    data: &TempDir,
-) -> io::Result<(Server, Address)> {
+fn start_ours(kind: Kind, seats: Seats, cores: usize, data: &TempDir) -> io::Result<Started> {
     let mut command = match kind {
         Kind::Rollcall => rollcall(&binary()?, cores, data),
         Kind::Other => rollcall(&other()?, cores, data),
@@ -237,18 +263,21 @@ fn start_ours(
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = Server::spawn(command, seats)?;
     let lines = process.0.stderr.take().map(BufReader::new);
-    let address = listening(lines.expect("it was piped"))?;
-    Ok((process, address.into()))
+    let ports = listening(lines.expect("it was piped"))?;
+    let bolt = ports
+        .bolt
+        .ok_or_else(|| io::Error::other("no Bolt address in its log"))?;
+    Ok((process, bolt.into(), ports.http))
 }
 
-fn start_peer(kind: Kind, seats: Seats, data: &TempDir) -> io::Result<(Server, Address)> {
+fn start_peer(kind: Kind, seats: Seats, data: &TempDir) -> io::Result<Started> {
     if let Err(missing) = server::installed(kind)? {
         return Err(io::Error::other(missing));
     }
     let (command, socket) = server::command(kind, data.path())?;
     let mut process = Server::spawn(command, seats)?;
     let address = server::serving(kind, &mut process.0, socket, data.path())?;
-    Ok((process, address))
+    Ok((process, address, None))
 }
 
 fn rollcall(binary: &Path, cores: usize, data: &TempDir) -> Command {
@@ -310,18 +339,15 @@ fn binary() -> io::Result<PathBuf> {
 }
 
 /// Reads the log until the server is ready, and goes on reading so that it never blocks on a full pipe.
-fn listening(lines: impl BufRead + Send + 'static) -> io::Result<SocketAddr> {
+fn listening(lines: impl BufRead + Send + 'static) -> io::Result<Ports> {
     let (tell, heard) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut address = None;
+        let mut ports = Ports::default();
         let mut last = String::new();
         for line in lines.lines().map_while(Result::ok) {
-            if let Some(found) = bolt_address(&line) {
-                address = Some(found);
-            }
+            ports.hear(&line);
             if line.contains("\"ready\"") {
-                let _ = tell
-                    .send(address.ok_or_else(|| io::Error::other("no Bolt address in its log")));
+                let _ = tell.send(Ok(ports));
             }
             if line.contains("\"ERROR\"") {
                 eprintln!("server: {line}");
@@ -336,11 +362,24 @@ fn listening(lines: impl BufRead + Send + 'static) -> io::Result<SocketAddr> {
         .map_err(|_| io::Error::other(format!("not ready within {START_MAX:?}")))?
 }
 
-fn bolt_address(line: &str) -> Option<SocketAddr> {
-    let line: Json = serde_json::from_str(line).ok()?;
-    let fields = line.get("fields").unwrap_or(&line);
-    if fields.get("protocol")? != "bolt" {
-        return None;
+/// Where a server of ours says that it listens.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ports {
+    bolt: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+}
+
+impl Ports {
+    fn hear(&mut self, line: &str) {
+        let Ok(line) = serde_json::from_str::<Json>(line) else {
+            return;
+        };
+        let fields = line.get("fields").unwrap_or(&line);
+        let address = || fields.get("address")?.as_str()?.parse().ok();
+        match fields.get("protocol").and_then(Json::as_str) {
+            Some("bolt") => self.bolt = address().or(self.bolt),
+            Some("http") => self.http = address().or(self.http),
+            _ => {}
+        }
     }
-    fields.get("address")?.as_str()?.parse().ok()
 }

@@ -67,7 +67,7 @@ fn fanout(peers: &str) -> Command {
     let mut command = bench();
     command.args(["fanout", "--spawn", "floor", "--vs", peers]);
     command.args(["--subscribers", "50", "--payload", "65536"]);
-    command.args(["--changes", "3", "--rounds", "2"]);
+    command.args(["--changes", "3", "--rounds", "2", "--check"]);
     command
 }
 

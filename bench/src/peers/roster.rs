@@ -25,7 +25,7 @@ impl Roster {
         let mut common = args.common.clone();
         let first = common.target.is_none().then_some(common.spawn);
         let asked = || first.into_iter().chain(args.common.vs.iter().copied());
-        if !matches!(args.scenario, Scenario::Fanout(_)) {
+        if !matches!(args.scenario, Scenario::Fanout(_) | Scenario::Goals(_)) {
             asked().try_for_each(must_speak_bolt)?;
         }
         let mut peers = Vec::new();
