@@ -141,6 +141,8 @@ pub struct Journal {
     next_segment: u64,
     live: Option<Live>,
     turn: Option<Turn>,
+    /// When what is pending is written at the latest.
+    write_by: Option<Instant>,
     step: Option<Step>,
     snapshot: Option<Snapshot>,
     /// The newest version of which pushes may tell.
@@ -203,6 +205,7 @@ impl Journal {
             next_segment: former.next_segment,
             live: None,
             turn: None,
+            write_by: None,
             step: None,
             snapshot: None,
             written: floor,
@@ -387,21 +390,22 @@ impl Journal {
         self.seal == Seal::Done || self.live.is_none()
     }
 
-    /// Has the disk do what is to be done: first what pushes wait for.
+    /// Has the disk do what is to be done: first what pushes wait for. What nobody waits for is written a little later, with more.
     pub(super) fn work(
         &mut self,
         now: Now,
         datums: &DatumStore,
         versions: &VersionClock,
+        is_waited_for: bool,
         out: &mut Vec<Effect>,
     ) {
         if self.condition == Condition::Off {
             return;
         }
         self.notice_delay(now.monotonic);
-        self.write(now.monotonic, out);
+        self.write(now.monotonic, is_waited_for, out);
         self.rotate_if_due(now, versions);
-        self.write(now.monotonic, out);
+        self.write(now.monotonic, is_waited_for, out);
         self.work_in_background(now.monotonic, datums, out);
     }
 
@@ -409,9 +413,10 @@ impl Journal {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let delayed = self.turn.as_ref().filter(|_| self.gates());
         let delayed = delayed.map(|turn| turn.began + limits::JOURNAL_WRITE_MAX);
-        let has_pending = self.live.as_ref().is_some_and(Live::has_pending);
-        let write = (self.turn.is_none() && (has_pending || self.seal == Seal::Wanted))
-            .then(Instant::default);
+        let write = match self.turn {
+            Some(_) => None,
+            None => self.write_due_at(),
+        };
         let calm = match self.condition {
             Condition::Behind { since } if self.turn.is_none() => {
                 Some(since + limits::JOURNAL_CALM)
@@ -422,6 +427,22 @@ impl Journal {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// When what is pending is written though nobody waits for it: soon, or at once if it is much or something else needs it.
+    fn write_due_at(&self) -> Option<Instant> {
+        let live = self.live.as_ref()?;
+        if self.seal == Seal::Wanted {
+            return Some(Instant::default());
+        }
+        let is_due = live.pending_bytes() >= limits::JOURNAL_GATHER_BYTES
+            || self.seal != Seal::Open
+            || self.snapshot.is_some()
+            || self.reserving.is_some();
+        live.has_pending().then(|| match self.write_by {
+            Some(at) if !is_due => at,
+            _ => Instant::default(),
+        })
     }
 
     fn next_step_at(&self) -> Option<Instant> {
@@ -468,10 +489,15 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    fn write(&mut self, now: Instant, is_waited_for: bool, out: &mut Vec<Effect>) {
         if self.turn.is_some() {
             return;
         }
+        self.write_by = self.write_by.or(Some(now + limits::JOURNAL_GATHER_MAX));
+        if !is_waited_for && self.write_due_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.write_by = None;
         let Some(live) = &mut self.live else {
             return;
         };
