@@ -56,7 +56,7 @@ pub const RING_SUBMISSIONS: u32 = 1024;
 /// Completion slots of a core's ring.
 pub const RING_COMPLETIONS: u32 = 16 * 1024;
 /// Completions taken up in one turn.
-pub const COMPLETIONS_PER_TURN_MAX: usize = 4096;
+pub const COMPLETIONS_PER_TURN_MAX: usize = 1024;
 /// Parts of one vectored send; the rest goes with the next.
 pub const SEND_PARTS_MAX: usize = 32;
 /// A shared body below this size is copied behind its prefix. Measured on loopback: up to 4 KiB both cost the same, at 8 KiB a part of its
