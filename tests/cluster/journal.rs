@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rollcall_core::data::journal::File;
 use rollcall_core::data::journal::manifest::{Current, Manifest};
@@ -17,11 +17,13 @@ use rollcall_core::names::{
 };
 use rollcall_core::publisher::{Holder, Order, Publisher};
 use rollcall_core::version::DatumVersion;
-use rollcall_tests::{Options, Rollcall, Text};
+use rollcall_tests::{Options, Random, Rollcall, Text};
 
 const DAMAGED: &str = "journal damaged, what is sound is kept";
 const TORN: &str = "journal ends in the middle of a write, the rest is cut";
 const HOUR_MS: u64 = 3_600_000;
+/// What the journal may take beyond three times what it holds.
+const DISK_SLACK_BYTES: u64 = 64 << 20;
 
 /// A segment that counts.
 struct Segment {
@@ -93,15 +95,28 @@ impl Segment {
             .collect()
     }
 
-    fn overwrite(&self, at: u64, bytes: &[u8]) {
-        let file = OpenOptions::new().write(true).open(&self.path);
-        let written = file.and_then(|file| file.write_all_at(bytes, at));
-        written.expect("nobody else has it open");
-    }
-
     fn len(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
+}
+
+fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+    let file = OpenOptions::new().write(true).open(path);
+    let written = file.and_then(|file| file.write_all_at(bytes, at));
+    written.expect("nobody else has it open");
+}
+
+/// The bytes of all files in a folder and those below it; some may go meanwhile.
+fn bytes_below(path: &Path) -> u64 {
+    let entries = fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        metadata => metadata.map_or(0, |metadata| metadata.len()),
+    });
+    bytes.sum()
 }
 
 fn services(count: usize) -> Vec<String> {
@@ -179,8 +194,8 @@ on_one_and_two_cores! {
         let damaged_at = BLOCK_BYTES as u64 * 3 / 2;
         let block_end = BLOCK_BYTES as u64 * 2;
         let lost = segment.services_between(damaged_at, block_end);
-        segment.overwrite(damaged_at, &[0x5a; 16]);
-        segment.overwrite(len, &[0x5a; 100]);
+        overwrite(&segment.path, damaged_at, &[0x5a; 16]);
+        overwrite(&segment.path, len, &[0x5a; 100]);
 
         node.restart();
 
@@ -216,6 +231,78 @@ on_one_and_two_cores! {
         let mut observer = node.client();
         observer.subscribe_all(&services);
         assert_eq!(observer.lists_until(&services, &[&value]).len(), services.len());
+    }
+
+    fn a_damaged_manifest_or_header_costs_nobody(cores: usize) {
+        let mut node = Rollcall::start(cores);
+        let services = services(50);
+        let mut publisher = node.client();
+        publisher.publish_all(&services, "a", 1, "a");
+        let mut observer = node.client();
+        observer.subscribe_all(&services);
+        observer.lists_until(&services, &["a"]);
+        node.kill();
+        drop(publisher);
+
+        for round in 0..2 {
+            for segment in segments(node.data_dir()).into_iter().flatten() {
+                match round {
+                    0 => overwrite(&segment.path.with_file_name(File::Manifest.to_string()), 12, &[0x5a]),
+                    _ => overwrite(&segment.path, 12, &[0x5a]),
+                }
+            }
+            node.restart();
+
+            let mut observer = node.client();
+            observer.subscribe_all(&services);
+            assert_eq!(observer.lists_until(&services, &["a"]).len(), services.len());
+            node.kill();
+        }
+        assert!(!node.logged(DAMAGED).is_empty());
+        node.restart();
+        assert_eq!(node.metric("rollcall_journal_damages_total"), 0);
+    }
+
+    fn a_crash_while_the_log_is_replaced_by_a_snapshot_costs_nobody(cores: usize) {
+        let seed = Random::seed();
+        println!("ROLLCALL_CRASH_SEED={seed}");
+        let mut random = Random::new(seed);
+        let mut node = Rollcall::start(cores);
+        let services = services(20);
+        let padding = "x".repeat(100_000);
+        let mut snapshots = 0;
+        let mut round = 0;
+        for _ in 0..4 {
+            let mut publisher = node.client();
+            let mut observer = node.client();
+            observer.subscribe_all(&services);
+            let mut value;
+            let mut disk = 0;
+            // The log grows until it is replaced.
+            loop {
+                round += 1;
+                value = format!("{round} {padding}");
+                publisher.publish_all(&services, "a", round, &value);
+                let before = std::mem::replace(&mut disk, bytes_below(&node.data_dir().join("journal")));
+                let live = value.len() * services.len();
+                assert!(disk <= 3 * live as u64 + DISK_SLACK_BYTES, "{disk} bytes for {live}");
+                if disk < before || disk > 40 << 20 {
+                    break;
+                }
+            }
+            observer.lists_until(&services, &[&value]);
+            random.pause(Duration::from_millis(60));
+
+            node.kill();
+            snapshots += segments(node.data_dir()).iter().filter(|shard| shard.iter().all(|it| it.expected.segment > 0)).count();
+            node.restart();
+
+            let mut observer = node.client();
+            observer.subscribe_all(&services);
+            assert_eq!(observer.lists_until(&services, &[&value]).len(), services.len());
+        }
+        assert!(snapshots > 0, "no log was replaced");
+        assert_eq!(node.logged(DAMAGED).len(), 0);
     }
 
     fn versions_are_above_all_reserved_ones_though_the_clock_was_set_back_an_hour(cores: usize) {
@@ -265,6 +352,24 @@ on_one_and_two_cores! {
         let list = observer.list();
         assert_eq!(list.strings(), ["after"]);
         assert!(list.version > ceiling.wire(), "whatever was shown last was not above {ceiling:?}");
+    }
+
+    fn a_list_is_held_for_ten_seconds_at_most(cores: usize) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ceiling = by_clock(60_000);
+        write_journal(folder.path(), [7; 16], by_clock(0), ceiling);
+        let began = Instant::now();
+        let node = Rollcall::on(Options::cores(cores), folder.path());
+        let mut observer = node.client();
+        observer.subscribe_all(&["old".to_owned()]);
+
+        let list = observer.list();
+
+        let took = began.elapsed();
+        assert!(took >= Duration::from_secs(10), "{took:?}");
+        assert!(took < Duration::from_secs(15), "{took:?}");
+        assert_eq!(list.strings(), ["before"], "it is better than nothing");
+        assert!(list.version > ceiling.wire(), "above whatever was shown last");
     }
 }
 

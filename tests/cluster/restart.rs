@@ -172,6 +172,27 @@ on_one_and_two_cores! {
         assert_eq!(node.metric("rollcall_publishers_awaiting"), 0);
     }
 
+    fn who_comes_back_counting_from_one_again_stays_listed(cores: usize) {
+        // An application that keeps its key over its own restart, and ended with the node.
+        let mut node = Rollcall::with(Options::cores(cores).set("data.return_grace_ms", 2_000));
+        let services = services(2);
+        let mut publisher = node.client();
+        publisher.publish_all(&services, "a", 5, "before");
+        subscriber(&node, &services).lists_until(&services, &["before"]);
+
+        node.kill();
+        drop(publisher);
+        node.restart();
+        let mut observer = subscriber(&node, &services);
+        let mut publisher = node.client();
+        publisher.publish_all(&services[..1], "a", 1, "after");
+
+        // The other's end shows that the grace is over.
+        observer.lists_until(&services[1..], &[]);
+        let list = subscriber(&node, &services[..1]).list();
+        assert_eq!(list.strings(), ["after"]);
+    }
+
     fn who_left_before_a_crash_does_not_come_back(cores: usize) {
         let mut node = Rollcall::start(cores);
         let services = services(3);

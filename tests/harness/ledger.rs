@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::text::Text;
 
@@ -180,6 +181,15 @@ impl Random {
             || RandomState::new().hash_one(std::process::id()),
             |seed| seed.parse().expect("a seed is a number"),
         )
+    }
+
+    /// Lets a time below `end` pass: a crash comes at no event's time.
+    pub fn pause(&mut self, end: Duration) {
+        let micros = u64::try_from(end.as_micros()).expect("a short time");
+        let until = Instant::now() + Duration::from_micros(self.below(micros));
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            std::thread::park_timeout(left);
+        }
     }
 
     /// The next number below `end`: SplitMix64.
