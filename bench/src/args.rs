@@ -38,6 +38,12 @@ pub(crate) struct Common {
     /// Where to write the result as JSON.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Where to write the result as a page with plots.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Judge only whether the server did right, not whether the figures can be trusted: for short runs on busy machines.
+    #[arg(long, global = true)]
+    pub(crate) check: bool,
 }
 
 /// What to measure.
@@ -55,6 +61,16 @@ pub(crate) enum Scenario {
     Churn(Churn),
     /// Many clients, a rolling deployment, a few that never read.
     Mixed(Mixed),
+    /// Registrations and heartbeats of others while one core pushes to many, back to back.
+    Neighbours(Neighbours),
+    /// Subscribers beside some that never read.
+    Deaf(Deaf),
+    /// Two data cores beside one, both on the server's one CPU.
+    Cores(Cores),
+    /// Two data cores beside one, each on a CPU of its own, where there are four.
+    Apart(Apart),
+    /// Every number to reach, in one run.
+    Goals(Goals),
     /// Memory of clients that do nothing, and what is left when they are gone.
     Idle(Idle),
     /// A server to measure against; started by the scenarios.
@@ -94,6 +110,9 @@ pub(crate) struct Publish {
     /// Lets one further connection subscribe to everything.
     #[arg(long)]
     pub(crate) subscriber: bool,
+    /// Lets each connection publish to every service instead of to one of its own.
+    #[arg(long)]
+    pub(crate) spread: bool,
 }
 
 /// Registrations at once.
@@ -147,7 +166,7 @@ pub(crate) struct Churn {
     /// Changes per second.
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000])]
     pub(crate) rate: Vec<u64>,
-    /// How long each rate is kept up.
+    /// How long each rate is kept up, all rounds together.
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u64,
 }
@@ -167,4 +186,80 @@ pub(crate) struct Mixed {
     /// How long the day is.
     #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
+}
+
+/// Others while many are pushed to.
+#[derive(Debug, Group)]
+pub(crate) struct Neighbours {
+    /// Subscribers that are pushed to.
+    #[arg(long, default_value_t = 9_000)]
+    pub(crate) subscribers: usize,
+    /// Published bytes.
+    #[arg(long, default_value_t = 1 << 10)]
+    pub(crate) payload: usize,
+    /// Registrations per second of the others, and as many heartbeats.
+    #[arg(long, default_value_t = 250)]
+    pub(crate) rate: u32,
+    /// How long they are watched under load; before, a quarter of that without.
+    #[arg(long, default_value_t = 8_000)]
+    pub(crate) load_ms: u64,
+}
+
+/// Beside subscribers that never read.
+#[derive(Debug, Group)]
+pub(crate) struct Deaf {
+    /// All subscribers.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// How many of a hundred never read.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) deaf_percent: usize,
+    /// Published bytes.
+    #[arg(long, default_value_t = 1 << 10)]
+    pub(crate) payload: usize,
+    /// Changes per round.
+    #[arg(long, default_value_t = 40)]
+    pub(crate) changes: usize,
+}
+
+/// Two cores beside one.
+#[derive(Debug, Group)]
+pub(crate) struct Cores {
+    /// Connections that register.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Registrations that each leaves unanswered.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
+    pub(crate) outstanding: Vec<usize>,
+    /// Subscribers that are pushed to.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// Published bytes.
+    #[arg(long, default_value_t = 1 << 10)]
+    pub(crate) payload: usize,
+    /// Length of a round of registrations.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) round_ms: u64,
+}
+
+/// Two cores on two CPUs.
+#[derive(Debug, Group)]
+pub(crate) struct Apart {
+    /// Connections that register, half of them from each of two threads.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Registrations that each leaves unanswered.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) outstanding: usize,
+    /// Length of a round.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) round_ms: u64,
+}
+
+/// All numbers.
+#[derive(Debug, Group)]
+pub(crate) struct Goals {
+    /// Everything far smaller: shows that every number can be measured, not what it is.
+    #[arg(long)]
+    pub(crate) short: bool,
 }

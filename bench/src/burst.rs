@@ -12,14 +12,19 @@ use crate::args::{Burst, Common};
 use crate::clients::{Clients, Hears};
 use crate::crowd::is_taken;
 use crate::host::Seats;
-use crate::report::{Report, ms, rounded};
+use crate::meter::{Meter, Window};
+use crate::progress::Progress;
+use crate::report::{Plot, Report, ms, quantile_ms, rounded};
 use crate::target::Target;
+use crate::timeline::{nanos, times};
 use crate::wire::{self, Registration};
 
 /// How long the last answer may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After this time a client sends its registration again.
 const CLIENTS_GIVE_UP: Duration = Duration::from_millis(1_000);
+
+const TITLE: &str = "burst: registrations at once";
 
 /// Sends all bursts at once and waits for the answers.
 pub(crate) fn run(
@@ -28,12 +33,26 @@ pub(crate) fn run(
     seats: Seats,
     report: &mut Report,
 ) -> io::Result<()> {
-    for target in Target::all(common, seats)? {
+    let targets = Target::all(common, seats)?;
+    let progress = Progress::new("burst", targets.len() * common.rounds);
+    let mut after = Vec::new();
+    for target in targets {
+        let mut all = times();
         for round in 0..common.rounds {
+            progress.begin(format_args!("round {}, {}", round + 1, target.name));
+            let meter = Meter::start(&target);
             let answers = burst(&target, options, round)?;
-            tell(&target, options, &answers, report);
+            let window = meter.stop(&target);
+            tell(&target, options, &answers, &window, report);
+            all.add(&answers.after).expect("of the same range");
+            progress.step();
         }
+        after.push((target.name.clone(), all));
     }
+    drop(progress);
+    let title = "From the burst to the answer".to_owned();
+    let series = after.iter().map(|(name, times)| (name.as_str(), times));
+    report.plot(TITLE, Plot::distribution(title, "ms", series));
     Ok(())
 }
 
@@ -96,7 +115,7 @@ impl Answers {
             missing: 0,
             closed: 0,
             last: Duration::ZERO,
-            after: Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range"),
+            after: times(),
         }
     }
 }
@@ -112,8 +131,7 @@ impl Hears for Answers {
             self.refused += 1;
         }
         self.last = self.start.elapsed();
-        self.after
-            .saturating_record(u64::try_from(self.last.as_nanos()).unwrap_or(u64::MAX));
+        self.after.saturating_record(nanos(self.last));
     }
 
     fn closed(&mut self, _: usize) {
@@ -121,19 +139,20 @@ impl Hears for Answers {
     }
 }
 
-fn tell(target: &Target, options: &Burst, answers: &Answers, report: &mut Report) {
-    let name = target.kind.name();
+fn tell(target: &Target, options: &Burst, answers: &Answers, window: &Window, report: &mut Report) {
+    let name = &target.name;
     report.row(
-        "burst: registrations at once",
+        TITLE,
         json!({
             "connections": options.connections,
             "registrations_each": options.registrations,
             "server": name,
-            "p50_ms": rounded(answers.after.value_at_quantile(0.5) as f64 / 1e6),
+            "p50_ms": quantile_ms(&answers.after, 0.5),
             "last_ms": ms(answers.last),
             "refused": answers.refused,
             "unanswered": answers.missing,
             "within_client_time_out": answers.last <= CLIENTS_GIVE_UP,
+            "server_us": window.server_us_each(options.connections * options.registrations).map(rounded),
         }),
     );
     if answers.refused + answers.missing + answers.closed > 0 {

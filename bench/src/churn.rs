@@ -15,13 +15,18 @@ use crate::args::{Churn, Common};
 use crate::clients::{Clients, Hears};
 use crate::crowd::is_taken;
 use crate::host::Seats;
-use crate::report::{Report, rounded, us};
+use crate::meter::{self, Meter, Window};
+use crate::progress::Progress;
+use crate::report::{Plot, Report, median, quantile_ms, rounded, shown};
 use crate::target::Target;
+use crate::timeline::{Timeline, nanos, times};
 use crate::wire::{self, Registration};
 
 /// How long the last changes may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 const DATA_ID: &str = "com.example.Churn:1.0@DEFAULT";
+
+const TITLE: &str = "churn: changes at a fixed rate, each counted from when it was due";
 
 /// Measures every rate.
 pub(crate) fn run(
@@ -31,25 +36,52 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> io::Result<()> {
     for &rate in &options.rate {
-        for target in Target::all(common, seats)? {
-            let mut stage = Stage::set_up(target, options)?;
-            let cpu = stage.target.cpu_time();
-            stage.change(rate, Duration::from_secs(options.seconds))?;
-            let used = stage
-                .target
-                .cpu_time()
-                .zip(cpu)
-                .map(|(after, before)| after - before);
-            tell(&stage, options, rate, used, report);
+        let targets = Target::all(common, seats)?;
+        let progress = Progress::new(format!("churn at {rate}/s"), targets.len() * common.rounds);
+        let mut stages = Vec::new();
+        for target in targets {
+            stages.push(Stage::set_up(target, options)?);
         }
+        let length = Duration::from_secs(options.seconds)
+            / u32::try_from(common.rounds.max(1)).unwrap_or(u32::MAX);
+        for round in 0..common.rounds {
+            for stage in &mut stages {
+                progress.begin(format_args!("round {}, {}", round + 1, stage.target.name));
+                stage.round(rate, length)?;
+                progress.step();
+            }
+        }
+        drop(progress);
+        tell(&stages, options, rate, report);
+        draw(&stages, rate, report);
     }
     Ok(())
 }
 
+/// One server with its publishers and subscribers.
 struct Stage {
     target: Target,
     clients: Clients,
     service: Service,
+    rounds: Vec<Round>,
+}
+
+/// One turn of a server.
+struct Round {
+    changes: usize,
+    pushes: usize,
+    latency: Histogram<u64>,
+    window: Window,
+}
+
+impl Round {
+    fn p99_ms(&self) -> f64 {
+        self.latency.value_at_quantile(0.99) as f64 / 1e6
+    }
+
+    fn server_us(&self) -> Option<f64> {
+        self.window.server_us_each(self.changes.max(1))
+    }
 }
 
 impl Stage {
@@ -82,13 +114,28 @@ impl Stage {
                 target,
                 clients,
                 service,
+                rounds: Vec::new(),
             })
         } else {
             Err(io::Error::other("subscribers got no first push"))
         }
     }
 
-    fn change(&mut self, rate: u64, length: Duration) -> io::Result<()> {
+    fn round(&mut self, rate: u64, length: Duration) -> io::Result<()> {
+        let meter = Meter::start(&self.target);
+        let changes = self.change(rate, length)?;
+        let service = &mut self.service;
+        self.rounds.push(Round {
+            changes,
+            pushes: service.pushes,
+            latency: std::mem::replace(&mut service.latency, times()),
+            window: meter.stop(&self.target),
+        });
+        Ok(())
+    }
+
+    /// Lets publishers change until all changes of so long are made and seen; answers how many there were.
+    fn change(&mut self, rate: u64, length: Duration) -> io::Result<usize> {
         self.service.begin();
         let period = Duration::from_secs(1) / u32::try_from(rate.max(1)).unwrap_or(u32::MAX);
         let start = self.service.start;
@@ -102,14 +149,15 @@ impl Stage {
                     &mut self.service,
                 )?;
             }
-            let publisher = change as usize % self.service.publishers.len();
+            let publisher = self.service.changes % self.service.publishers.len();
+            self.service.changes += 1;
             self.service.publishers[publisher].due.push(due);
             let frame = self.service.publication(publisher);
             self.clients.send(publisher, &frame)?;
         }
         self.clients
             .poll_until(PATIENCE, &mut self.service, Service::is_up_to_date)?;
-        Ok(())
+        Ok(changes as usize)
     }
 }
 
@@ -119,12 +167,15 @@ struct Service {
     acknowledgement: Vec<u8>,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
+    /// Made since the publishers came.
+    changes: usize,
     answers: usize,
     pushes: usize,
     refused: usize,
     wrong: usize,
     closed: usize,
     latency: Histogram<u64>,
+    timeline: Timeline,
 }
 
 /// A publisher, and when each of its changes was due.
@@ -154,17 +205,20 @@ impl Service {
                 };
                 options.subscribers
             ],
+            changes: 0,
             answers: 0,
             pushes: 0,
             refused: 0,
             wrong: 0,
             closed: 0,
-            latency: Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range"),
+            latency: times(),
+            timeline: Timeline::default(),
         }
     }
 
     fn begin(&mut self) {
         self.start = Instant::now();
+        self.timeline.begin();
         self.pushes = 0;
     }
 
@@ -222,9 +276,11 @@ impl Service {
             return;
         }
         // Change 0 was published before anything was measured.
+        let now = Instant::now();
         for due in &self.publishers[publisher].due[*seen..change] {
-            let nanos = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let nanos = nanos(now - *due);
             self.latency.saturating_record(nanos);
+            self.timeline.record(now, nanos);
         }
         *seen = change;
     }
@@ -259,37 +315,107 @@ impl Hears for Service {
     }
 }
 
-fn tell(stage: &Stage, options: &Churn, rate: u64, server: Option<Duration>, report: &mut Report) {
-    let (name, service) = (stage.target.kind.name(), &stage.service);
-    let changes: usize = service
-        .publishers
-        .iter()
-        .map(|publisher| publisher.due.len())
-        .sum();
-    let latency = |quantile| rounded(service.latency.value_at_quantile(quantile) as f64 / 1e6);
-    report.row(
-        "churn: changes at a fixed rate, each counted from when it was due",
-        json!({
-            "publishers": options.publishers,
-            "subscribers": options.subscribers,
-            "changes_per_second": rate,
-            "server": name,
-            "changes": changes,
-            "pushes": service.pushes,
-            "p50_ms": latency(0.5),
-            "p99_ms": latency(0.99),
-            "max_ms": rounded(service.latency.max() as f64 / 1e6),
-            "server_us_per_change": server.map(|server| rounded(us(server) / changes.max(1) as f64)),
-        }),
-    );
-    let lost = !service.is_up_to_date();
-    if lost || service.refused + service.wrong + service.closed > 0 {
-        report.problem(format!(
-            "{name} at {rate}/s: {}{} refused, {} wrong pushes, {} connections ended",
-            if lost { "changes lost, " } else { "" },
-            service.refused,
-            service.wrong,
-            service.closed
-        ));
+fn tell(stages: &[Stage], options: &Churn, rate: u64, report: &mut Report) {
+    let first = &stages[0];
+    for stage in stages {
+        let (name, rounds) = (stage.target.name.as_str(), &stage.rounds);
+        let windows: Vec<_> = rounds.iter().map(|round| round.window).collect();
+        let ratios = |of: fn(&Round) -> f64| -> Option<Vec<f64>> {
+            let pairs = first.rounds.iter().zip(rounds);
+            let ratios = pairs.map(|(ours, theirs)| rounded(of(ours) / of(theirs)));
+            (!std::ptr::eq(stage, first)).then(|| ratios.collect())
+        };
+        let p99 = ratios(Round::p99_ms);
+        let cpu = ratios(|round| round.server_us().unwrap_or(f64::NAN));
+        let middle = |values: Vec<f64>| rounded(median(values));
+        let each: Option<Vec<_>> = rounds.iter().map(Round::server_us).collect();
+        let busy: Option<Vec<_>> = windows.iter().map(Window::server_busy).collect();
+        let latency = stage.latency();
+        report.row(
+            TITLE,
+            json!({
+                "publishers": options.publishers,
+                "subscribers": options.subscribers,
+                "changes_per_second": rate,
+                "server": name,
+                "changes": stage.service.changes,
+                "pushes": rounds.iter().map(|round| round.pushes).sum::<usize>(),
+                "p50_ms": quantile_ms(&latency, 0.5),
+                "p99_ms": quantile_ms(&latency, 0.99),
+                "max_ms": rounded(latency.max() as f64 / 1e6),
+                "server_us_per_change": each.map(middle),
+                "server_busy": busy.map(middle),
+                "client_busy": middle(windows.iter().map(Window::client_busy).collect()),
+                "p99_ratio": p99.clone().map(middle),
+                "cpu_ratio": cpu.map(middle),
+                "p99_ratio_rounds": p99,
+            }),
+        );
+        stage
+            .problem(rate)
+            .into_iter()
+            .for_each(|problem| report.problem(problem));
+        meter::judge(&format!("churn at {rate}/s"), name, &windows, report);
     }
+}
+
+impl Stage {
+    /// From when each change was due until it was there.
+    fn latency(&self) -> Histogram<u64> {
+        let mut all = times();
+        for round in &self.rounds {
+            all.add(&round.latency).expect("of the same range");
+        }
+        all
+    }
+
+    /// What the server did wrong, if anything.
+    fn problem(&self, rate: u64) -> Option<String> {
+        let service = &self.service;
+        let lost = if service.is_up_to_date() {
+            ""
+        } else {
+            "changes lost, "
+        };
+        (!lost.is_empty() || service.refused + service.wrong + service.closed > 0).then(|| {
+            format!(
+                "{} at {rate}/s: {lost}{} refused, {} wrong pushes, {} connections ended",
+                self.target.name, service.refused, service.wrong, service.closed
+            )
+        })
+    }
+}
+
+fn draw(stages: &[Stage], rate: u64, report: &mut Report) {
+    let latencies: Vec<_> = stages.iter().map(Stage::latency).collect();
+    let p99 = |place: usize| {
+        let latency = latencies.get(place)?;
+        Some(format!("{} ms", shown(quantile_ms(latency, 0.99))))
+    };
+    let beside = p99(1).map(|p99| format!("{} {p99}", stages[1].target.name));
+    report.headline(
+        p99(0).unwrap_or_default(),
+        format!("p99 from a change to its subscribers, {rate} changes/s"),
+        beside.unwrap_or_default(),
+    );
+    let names = stages.iter().map(|stage| stage.target.name.as_str());
+    report.plot(
+        TITLE,
+        Plot::distribution(
+            format!("From when a change was due until it is there, {rate}/s"),
+            "ms",
+            names.zip(&latencies),
+        ),
+    );
+    let slowest = stages
+        .iter()
+        .map(|stage| stage.service.timeline.slowest_ms(&stage.target.name));
+    report.plot(
+        TITLE,
+        Plot::over_time(
+            format!("Slowest of every 50 ms, {rate}/s, servers in turns"),
+            "ms",
+            slowest.collect(),
+        ),
+    );
 }

@@ -3,6 +3,7 @@
 //! Every server is measured through this loop, so that what the load generator costs is the same for all of them.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -10,9 +11,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rollcall_core::bolt::{Decoded, Frame, decode};
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
+
+use crate::interrupt;
+use crate::network::Visit;
 
 /// Bytes taken from a socket at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -21,7 +24,17 @@ const EVENTS: usize = 512;
 /// Connections from one source address: well below the number of its ports.
 const CONNECTIONS_PER_SOURCE: usize = 10_000;
 
-/// What is done with what clients hear.
+/// What is done with the bytes that come, whatever protocol they are of.
+pub(crate) trait Receives {
+    /// Bytes came, behind those that were left over last time; answers how many it took. What is appended to `out` is sent on the same
+    /// connection.
+    fn receive(&mut self, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize>;
+
+    /// The server ended a connection.
+    fn closed(&mut self, connection: usize);
+}
+
+/// What is done with what clients of our own protocol hear.
 pub(crate) trait Hears {
     /// A frame came. What is appended to `out` is sent on the same connection.
     fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>);
@@ -30,10 +43,54 @@ pub(crate) trait Hears {
     fn closed(&mut self, connection: usize);
 }
 
+impl<H: Hears> Receives for H {
+    fn receive(&mut self, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        let mut taken = 0;
+        while let Some((frame, len)) = first_frame(&bytes[taken..])? {
+            self.frame(connection, &frame, out);
+            taken += len;
+        }
+        Ok(taken)
+    }
+
+    fn closed(&mut self, connection: usize) {
+        Hears::closed(self, connection);
+    }
+}
+
+/// The frame that bytes begin with, if it is complete, and its length.
+pub(crate) fn first_frame(bytes: &[u8]) -> io::Result<Option<(Frame<'_>, usize)>> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    match decode(bytes) {
+        Ok(Decoded::Frame { frame, len }) => Ok(Some((frame, len))),
+        Ok(Decoded::Incomplete { .. }) => Ok(None),
+        Err(error) => Err(io::Error::new(ErrorKind::InvalidData, error.to_string())),
+    }
+}
+
+/// Where clients connect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    /// The server's.
+    pub(crate) socket: SocketAddr,
+    /// The server's process, where it has a network of its own.
+    pub(crate) network_of: Option<u32>,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(socket: SocketAddr) -> Self {
+        Self {
+            socket,
+            network_of: None,
+        }
+    }
+}
+
 /// Connections to one server.
 pub(crate) struct Clients {
     epoll: OwnedFd,
-    events: Vec<Event>,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     out: Vec<u8>,
@@ -53,7 +110,6 @@ impl Clients {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(EVENTS),
             connections: Vec::new(),
             buffer: vec![0; READ_BYTES],
             out: Vec::new(),
@@ -62,13 +118,14 @@ impl Clients {
     }
 
     /// Opens further connections; they have these numbers.
-    pub(crate) fn connect(&mut self, server: SocketAddr, count: usize) -> io::Result<Range<usize>> {
+    pub(crate) fn connect(&mut self, server: Address, count: usize) -> io::Result<Range<usize>> {
+        let _there = server.network_of.map(Visit::to).transpose()?;
         let first = self.connections.len();
         for number in first..first + count {
             if number > 0 && number % CONNECTIONS_PER_SOURCE == 0 {
                 self.source = fresh_source();
             }
-            let stream = connect(self.source, server)?;
+            let stream = connect(self.source, server.socket)?;
             epoll::add(&self.epoll, &stream, data(number), EventFlags::IN)?;
             self.connections.push(Connection {
                 stream: Some(stream),
@@ -127,17 +184,18 @@ impl Clients {
     }
 
     /// Hears what came, and waits for it so long if nothing did.
-    pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Hears) -> io::Result<()> {
-        let mut events = std::mem::take(&mut self.events);
-        events.clear();
+    pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Receives) -> io::Result<()> {
+        interrupt::check()?;
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         let timeout = wait
             .try_into()
             .map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let events = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok((events, _)) => events,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
-        }
-        for event in &events {
+        };
+        for event in events {
             let connection = usize::try_from(event.data.u64()).expect("it was a number of ours");
             let flags = event.flags;
             if flags.contains(EventFlags::OUT) {
@@ -147,12 +205,11 @@ impl Clients {
                 self.hear(connection, hears)?;
             }
         }
-        self.events = events;
         Ok(())
     }
 
     /// Polls until `done` says so; false if that took longer than `within`.
-    pub(crate) fn poll_until<H: Hears>(
+    pub(crate) fn poll_until<H: Receives>(
         &mut self,
         within: Duration,
         hears: &mut H,
@@ -178,7 +235,7 @@ impl Clients {
         self.send(connection, &rest)
     }
 
-    fn hear(&mut self, connection: usize, hears: &mut impl Hears) -> io::Result<()> {
+    fn hear(&mut self, connection: usize, hears: &mut impl Receives) -> io::Result<()> {
         let at = &mut self.connections[connection];
         let Some(stream) = &mut at.stream else {
             return Ok(());
@@ -202,11 +259,11 @@ impl Clients {
         out.clear();
         let bytes = &self.buffer[..len];
         if at.partial.is_empty() {
-            let taken = hear_frames(connection, bytes, hears, &mut out)?;
+            let taken = hears.receive(connection, bytes, &mut out)?;
             at.partial.extend_from_slice(&bytes[taken..]);
         } else {
             at.partial.extend_from_slice(bytes);
-            let taken = hear_frames(connection, &at.partial, hears, &mut out)?;
+            let taken = hears.receive(connection, &at.partial, &mut out)?;
             at.partial.drain(..taken);
         }
         let sent = if out.is_empty() {
@@ -217,26 +274,6 @@ impl Clients {
         self.out = out;
         sent
     }
-}
-
-fn hear_frames(
-    connection: usize,
-    bytes: &[u8],
-    hears: &mut impl Hears,
-    out: &mut Vec<u8>,
-) -> io::Result<usize> {
-    let mut taken = 0;
-    while taken < bytes.len() {
-        match decode(&bytes[taken..]) {
-            Ok(Decoded::Frame { frame, len }) => {
-                hears.frame(connection, &frame, out);
-                taken += len;
-            }
-            Ok(Decoded::Incomplete { .. }) => break,
-            Err(error) => return Err(io::Error::new(ErrorKind::InvalidData, error.to_string())),
-        }
-    }
-    Ok(taken)
 }
 
 /// A loopback address that no other set of clients of this process uses, and that other processes hardly use: ports in TIME_WAIT of one

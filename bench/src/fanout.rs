@@ -1,23 +1,27 @@
 //! One change until all N subscribers have it, and what a delivery costs the server.
 //!
 //! Each subscriber has a connection of its own, as in a deployment. All servers stand ready at once and take turns; an idle one costs
-//! nothing. Between two changes a heartbeat makes sure that the server is done with the acknowledgements of the last.
+//! nothing. Between two changes a ping makes sure that the server is done with the acknowledgements of the last. Clients of every server run
+//! in the same loop; what they say differs, and stands in [`crate::peers`].
 
+mod findings;
+
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rollcall_core::bolt::{Frame, Kind as FrameKind};
-use rollcall_core::message::{Boxes, ReceivedData, received_data};
-use serde_json::json;
 
 use crate::args::{Common, Fanout};
-use crate::clients::{Clients, Hears};
+use crate::clients::{Clients, Receives};
 use crate::host::{self, Seats};
-use crate::process;
-use crate::report::{Report, median, ms, rounded, us};
+use crate::meter::{Meter, Window};
+use crate::peers::{self, Dialect, Heard, PUBLISHER};
+use crate::progress::Progress;
+use crate::report::{Report, bytes, median, ms, shown};
 use crate::target::{Kind, Target};
-use crate::wire::{self, Expected, Registration};
+use crate::timeline::{nanos, times};
+use crate::wire;
 
 /// How long a change, or the start of a batch of subscribers, may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +31,16 @@ const DELIVERIES_PER_ROUND: usize = 20_000;
 const SET_UP_BATCH: usize = 500;
 /// Descriptors for everything that is no client.
 const SPARE_DESCRIPTORS: usize = 100;
-const DATA_ID: &str = "com.example.Fanout:1.0@DEFAULT";
+/// How often idle clients ping, where the server insists; well below the 90 s after which Rollcall and SOFARegistry close a silent connection.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// No further change is begun in a round after this time where their number is not given: a server that takes half a second for each would make
+/// a run of many rounds take an hour.
+const ROUND_MAX: Duration = Duration::from_secs(5);
+/// Changes that make a round at least.
+const CHANGES_MIN: usize = 3;
+
+/// The table of this scenario.
+pub(crate) const TITLE: &str = "fanout: one change until all have it";
 
 /// Measures every number of subscribers with every payload.
 pub(crate) fn run(
@@ -38,25 +51,108 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     for &subscribers in &options.subscribers {
         for &payload in &options.payload {
-            let changes = options
-                .changes
-                .unwrap_or((DELIVERIES_PER_ROUND / subscribers.max(1)).clamp(3, 100));
-            eprintln!(
-                "fanout: {subscribers} subscribers, {payload} B, {changes} changes in each of {} rounds",
-                common.rounds
-            );
+            let length = Length::of(options, subscribers);
             for common in groups(common, subscribers) {
-                let mut stages = stages(&common, seats, subscribers)?;
-                for _ in 0..common.rounds {
-                    for stage in &mut stages {
-                        stage.round(changes, payload)?;
-                    }
-                }
-                tell(&stages, subscribers, payload, report);
+                let targets = Target::all(&common, seats)?;
+                let load = Load {
+                    subscribers,
+                    payload,
+                    length,
+                };
+                let stages = turns(targets, load, common.rounds)?;
+                findings::tell(&stages, load, report);
+                findings::draw(&stages, load, report);
             }
         }
     }
     Ok(())
+}
+
+/// What every server is put to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Subscribers, each with a connection of its own.
+    pub(crate) subscribers: usize,
+    /// Published bytes.
+    pub(crate) payload: usize,
+    /// How long a round is.
+    pub(crate) length: Length,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.subscribers == 1 { "" } else { "s" };
+        let subscribers = shown(self.subscribers as f64);
+        write!(
+            out,
+            "{subscribers} subscriber{plural}, {}",
+            bytes(self.payload)
+        )
+    }
+}
+
+/// Lets servers take turns.
+pub(crate) fn turns(targets: Vec<Target>, load: Load, rounds: usize) -> io::Result<Vec<Stage>> {
+    let progress = Progress::new(format!("fanout, {load}"), targets.len());
+    let mut stages = Vec::new();
+    for target in targets {
+        progress.begin(format_args!("subscribers come to {}", target.name));
+        stages.push(Stage::set_up(target, load.subscribers)?);
+        progress.step();
+    }
+    drop(progress);
+    alternate(&mut stages, load, rounds)?;
+    Ok(stages)
+}
+
+/// Lets servers whose subscribers are there take turns.
+pub(crate) fn alternate(stages: &mut [Stage], load: Load, rounds: usize) -> io::Result<()> {
+    let progress = Progress::new(format!("fanout, {load}"), rounds * stages.len());
+    for round in 0..rounds {
+        for turn in 0..stages.len() {
+            progress.begin(format_args!(
+                "round {}, {}",
+                round + 1,
+                stages[turn].target.name
+            ));
+            stages[turn].round(load.length, load.payload)?;
+            stages.iter_mut().try_for_each(Stage::ping_all)?;
+            progress.step();
+        }
+    }
+    Ok(())
+}
+
+/// How long a round is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Length {
+    changes: usize,
+    /// The time after which it ends early, with fewer changes.
+    at_most: Duration,
+}
+
+impl Length {
+    /// As asked for, or what suits this many subscribers.
+    fn of(options: &Fanout, subscribers: usize) -> Self {
+        let given = options.changes.map(Self::exactly);
+        given.unwrap_or_else(|| Self::usual(subscribers))
+    }
+
+    /// So many changes, however long they take.
+    pub(crate) fn exactly(changes: usize) -> Self {
+        Self {
+            changes,
+            at_most: Duration::MAX,
+        }
+    }
+
+    /// What suits this many subscribers.
+    pub(crate) fn usual(subscribers: usize) -> Self {
+        Self {
+            changes: (DELIVERIES_PER_ROUND / subscribers.max(1)).clamp(CHANGES_MIN, 100),
+            at_most: ROUND_MAX,
+        }
+    }
 }
 
 /// The servers that take turns. Where this process may not open as many descriptors as all of them need at once, the first takes turns with
@@ -75,168 +171,213 @@ fn groups(common: &Common, subscribers: usize) -> Vec<Common> {
     others.map(group).collect()
 }
 
-fn stages(common: &Common, seats: Seats, subscribers: usize) -> io::Result<Vec<Stage>> {
-    let targets = Target::all(common, seats)?;
-    targets
-        .into_iter()
-        .map(|target| Stage::set_up(target, subscribers))
-        .collect()
-}
-
 /// One server with its clients.
-struct Stage {
-    target: Target,
+pub(crate) struct Stage {
+    pub(crate) target: Target,
     clients: Clients,
-    publisher: usize,
     audience: Audience,
     changes: u64,
-    rounds: Vec<Round>,
+    pinged: Instant,
+    pub(crate) rounds: Vec<Round>,
 }
 
-struct Round {
-    /// From the publish to the last delivery, per change.
-    whole: Vec<Duration>,
-    server_cpu: Option<Duration>,
-    client_cpu: Duration,
-    wall: Duration,
-    deliveries: usize,
+/// One turn of a server.
+pub(crate) struct Round {
+    /// When each change was published, and how long until everyone had it.
+    changes: Vec<(Instant, Duration)>,
+    /// How long each delivery took.
+    deliveries: Histogram<u64>,
+    pub(crate) window: Window,
+}
+
+impl Round {
+    /// How long half of the changes took.
+    pub(crate) fn p50_ms(&self) -> f64 {
+        median(self.changes.iter().map(|(_, whole)| ms(*whole)))
+    }
+
+    /// Within which time nearly all deliveries came.
+    pub(crate) fn p99_ms(&self) -> f64 {
+        self.deliveries.value_at_quantile(0.99) as f64 / 1e6
+    }
+
+    /// How many deliveries there were.
+    pub(crate) fn count(&self) -> usize {
+        usize::try_from(self.deliveries.len()).expect("a run ends")
+    }
+
+    /// CPU time of the server per delivery.
+    pub(crate) fn server_us(&self) -> Option<f64> {
+        self.window.server_us_each(self.count())
+    }
 }
 
 impl Stage {
-    fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
-        let mut clients = Clients::new()?;
-        let mut audience = Audience::new(target.kind, subscribers);
-        let publisher = clients.connect(target.address, 1)?.start;
+    /// Lets the subscribers come.
+    pub(crate) fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
+        let name = target.name.clone();
+        let mut stage = Self {
+            clients: Clients::new()?,
+            audience: Audience::new(target.kind, subscribers),
+            target,
+            changes: 0,
+            pinged: Instant::now(),
+            rounds: Vec::new(),
+        };
+        stage.clients.connect(stage.target.address, 1)?;
+        let mut greeting = Vec::new();
+        stage.audience.dialect.greet(&mut greeting);
+        stage.clients.send(PUBLISHER, &greeting)?;
+        stage.settle()?;
         for first in (0..subscribers).step_by(SET_UP_BATCH) {
             let batch = SET_UP_BATCH.min(subscribers - first);
-            audience.missing = batch;
-            audience.unanswered = batch;
-            for connection in clients.connect(target.address, batch)? {
-                let mut frame = Vec::new();
-                audience.registration(connection).subscribe(1, &mut frame);
-                clients.send(connection, &frame)?;
+            stage.audience.missing = batch;
+            for connection in stage.clients.connect(stage.target.address, batch)? {
+                let mut words = Vec::new();
+                stage.audience.dialect.subscribe(connection, &mut words);
+                stage.clients.send(connection, &words)?;
             }
-            let done = clients.poll_until(PATIENCE, &mut audience, |audience| {
-                audience.missing == 0 && audience.unanswered == 0
-            })?;
-            if !done {
+            if !stage.poll_until(|audience| audience.missing == 0)? {
                 return Err(io::Error::other(format!(
-                    "{} subscribers got no first push",
-                    audience.missing
+                    "{name}: {} subscriptions were not answered",
+                    stage.audience.missing
                 )));
             }
         }
-        Ok(Self {
-            target,
-            clients,
-            publisher,
-            audience,
-            changes: 0,
-            rounds: Vec::new(),
-        })
+        stage.settle()?;
+        stage.ping_all()?;
+        Ok(stage)
     }
 
-    fn round(&mut self, changes: usize, payload: usize) -> io::Result<()> {
+    fn round(&mut self, length: Length, payload: usize) -> io::Result<()> {
         // Warm caches and an awake CPU, as after the first of many changes.
-        self.audience.records = false;
         self.change(payload)?;
-        self.audience.records = true;
-        let (server, client) = (
-            self.target.cpu_time(),
-            process::cpu_time(std::process::id()),
-        );
+        self.audience.deliveries = times();
+        let meter = Meter::start(&self.target);
         let start = Instant::now();
-        let whole = (0..changes)
-            .map(|_| self.change(payload))
-            .collect::<io::Result<Vec<_>>>()?;
-        let used = |before| Some(self.target.cpu_time()?.saturating_sub(before));
+        let mut changes = Vec::with_capacity(length.changes);
+        while changes.len() < length.changes
+            && (changes.len() < CHANGES_MIN || start.elapsed() < length.at_most)
+        {
+            changes.push(self.change(payload)?);
+        }
         self.rounds.push(Round {
-            whole,
-            server_cpu: server.and_then(used),
-            client_cpu: process::cpu_time(std::process::id()).saturating_sub(client),
-            wall: start.elapsed(),
-            deliveries: changes * self.audience.versions.len(),
+            window: meter.stop(&self.target),
+            changes,
+            deliveries: std::mem::replace(&mut self.audience.deliveries, times()),
         });
         Ok(())
     }
 
     /// Publishes, and waits until everyone has it and the server is done with it.
-    fn change(&mut self, payload: usize) -> io::Result<Duration> {
+    fn change(&mut self, payload: usize) -> io::Result<(Instant, Duration)> {
+        let whole = self.deliver(payload)?;
+        self.settle()?;
+        Ok((self.audience.published_at, whole))
+    }
+
+    /// Publishes, and waits until everyone has it.
+    pub(crate) fn deliver(&mut self, payload: usize) -> io::Result<Duration> {
         self.changes += 1;
         let text = wire::text(self.changes, payload);
-        let boxes: Boxes = [text.as_str()].into_iter().collect();
-        let registration = Registration {
-            data_id: DATA_ID.to_owned(),
-            register_id: wire::register_id(1, 0),
-            version: i64::try_from(self.changes).expect("a run ends"),
-        };
-        let mut frame = Vec::new();
-        registration.publish(
-            u32::try_from(self.changes).expect("a run ends"),
-            &boxes,
-            &mut frame,
-        );
-        self.audience.expect(boxes);
-        self.clients.send(self.publisher, &frame)?;
-        let done = self
-            .clients
-            .poll_until(PATIENCE, &mut self.audience, |audience| {
-                audience.missing == 0
-            })?;
-        if !done {
+        let mut words = Vec::new();
+        self.audience
+            .dialect
+            .publish(self.changes, &text, &mut words);
+        self.audience.expect();
+        self.clients.send(PUBLISHER, &words)?;
+        if !self.poll_until(|audience| audience.missing == 0)? {
             return Err(io::Error::other(format!(
-                "{} subscribers never got change {}",
-                self.audience.missing, self.changes
+                "{}: {} subscribers never got change {}",
+                self.target.name, self.audience.missing, self.changes
             )));
         }
-        let whole = self.audience.published_at.elapsed();
-        self.settle()?;
-        Ok(whole)
+        Ok(self.audience.published_at.elapsed())
+    }
+
+    /// Lets so many subscribers never read again; the others are watched.
+    pub(crate) fn deafen(&mut self, count: usize) -> io::Result<()> {
+        let subscribers = self.audience.versions.len();
+        for number in 0..count.min(subscribers) {
+            // Spread over all, as they are over a server's lists.
+            let subscriber = number * subscribers / count;
+            self.audience.is_deaf[subscriber] = true;
+            self.clients.read(subscriber + 1, false)?;
+        }
+        Ok(())
+    }
+
+    /// Deliveries from the start of the server, those of the warm-up included.
+    pub(crate) fn all_deliveries(&self) -> usize {
+        usize::try_from(self.changes).expect("a run ends") * self.audience.versions.len()
+    }
+
+    /// What the server did wrong, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let Audience {
+            wrong,
+            stale,
+            closed,
+            ..
+        } = self.audience;
+        (wrong + stale + closed > 0).then(|| {
+            format!(
+                "{}: {wrong} pushes of another list than the complete one, {stale} whose version had not grown, {closed} connections ended",
+                self.target.name
+            )
+        })
     }
 
     fn settle(&mut self) -> io::Result<()> {
-        self.audience.heartbeat_answered = false;
-        let mut heartbeat = Vec::new();
-        wire::heartbeat(0, &mut heartbeat);
-        self.clients.send(self.publisher, &heartbeat)?;
-        let answered = self
-            .clients
-            .poll_until(PATIENCE, &mut self.audience, |audience| {
-                audience.heartbeat_answered
-            })?;
-        if answered {
+        self.audience.is_settled = false;
+        let mut ping = Vec::new();
+        self.audience.dialect.ping(&mut ping);
+        self.clients.send(PUBLISHER, &ping)?;
+        if self.poll_until(|audience| audience.is_settled)? {
             Ok(())
         } else {
-            Err(io::Error::other("a heartbeat was not answered"))
+            let name = &self.target.name;
+            Err(io::Error::other(format!("{name}: a ping was not answered")))
         }
     }
 
-    fn p50_ms(&self, round: usize) -> f64 {
-        median(self.rounds[round].whole.iter().map(|whole| ms(*whole)))
+    /// Keeps every connection alive while the other servers have their turns.
+    fn ping_all(&mut self) -> io::Result<()> {
+        if self.pinged.elapsed() < PING_EVERY {
+            return Ok(());
+        }
+        self.pinged = Instant::now();
+        if self.audience.dialect.must_ping() {
+            let mut ping = Vec::new();
+            self.audience.dialect.ping(&mut ping);
+            for subscriber in 1..=self.audience.versions.len() {
+                self.clients.send(subscriber, &ping)?;
+            }
+        }
+        // Also answers what the server asked meanwhile.
+        self.settle()
     }
 
-    fn cpu_us(&self, round: usize) -> Option<f64> {
-        let round = &self.rounds[round];
-        Some(us(round.server_cpu?) / round.deliveries as f64)
+    fn poll_until(&mut self, done: impl Fn(&Audience) -> bool) -> io::Result<bool> {
+        let name = &self.target.name;
+        self.clients
+            .poll_until(PATIENCE, &mut self.audience, done)
+            .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
     }
 }
 
-/// All subscribers, and what they must be shown.
+/// All subscribers, and what each was shown.
 struct Audience {
-    kind: Kind,
-    acknowledgement: Vec<u8>,
-    expected: Expected,
+    dialect: Box<dyn Dialect>,
     published_at: Instant,
     /// The last version each was shown; their connections are numbered from 1.
     versions: Vec<i64>,
-    register_ids: Vec<String>,
+    /// Who never reads; nothing is expected of them.
+    is_deaf: Vec<bool>,
     missing: usize,
-    unanswered: usize,
-    heartbeat_answered: bool,
-    is_set_up: bool,
-    /// Whether deliveries count for the latencies reported.
-    records: bool,
+    is_settled: bool,
     wrong: u64,
+    stale: u64,
     closed: u64,
     deliveries: Histogram<u64>,
 }
@@ -244,131 +385,63 @@ struct Audience {
 impl Audience {
     fn new(kind: Kind, subscribers: usize) -> Self {
         Self {
-            kind,
-            acknowledgement: wire::acknowledgement(),
-            expected: Expected::new(DATA_ID, Boxes::default()),
+            dialect: peers::dialect(kind, subscribers),
             published_at: Instant::now(),
             versions: vec![0; subscribers],
-            register_ids: (1..=subscribers)
-                .map(|number| wire::register_id(2, number))
-                .collect(),
+            is_deaf: vec![false; subscribers],
             missing: 0,
-            unanswered: 0,
-            heartbeat_answered: false,
-            is_set_up: true,
-            records: false,
+            is_settled: false,
             wrong: 0,
+            stale: 0,
             closed: 0,
-            deliveries: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
-                .expect("a valid range"),
+            deliveries: times(),
         }
     }
 
-    fn registration(&self, connection: usize) -> Registration {
-        Registration {
-            data_id: DATA_ID.to_owned(),
-            register_id: self.register_ids[connection - 1].clone(),
-            version: 1,
-        }
+    fn is_deaf(&self, connection: usize) -> bool {
+        connection != PUBLISHER && self.is_deaf[connection - 1]
     }
 
-    fn expect(&mut self, boxes: Boxes) {
-        self.is_set_up = false;
-        self.expected = Expected::new(DATA_ID, boxes);
-        self.missing = self.versions.len();
+    fn expect(&mut self) {
+        self.missing = self.is_deaf.iter().filter(|is_deaf| !**is_deaf).count();
         self.published_at = Instant::now();
     }
 
-    fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
-        let subscriber = connection - 1;
-        let version = if self.is_set_up {
-            ReceivedData::decode(frame.content)
-                .ok()
-                .and_then(|push| push.version)
-        } else {
-            let named = self
-                .kind
-                .names_subscribers()
-                .then(|| self.register_ids[subscriber].as_str());
-            self.expected.version_of(frame.content, named)
-        };
-        match version {
-            Some(version) if version > self.versions[subscriber] => {
-                self.versions[subscriber] = version;
+    fn on_heard(&mut self, connection: usize, heard: Heard) {
+        match heard {
+            Heard::Nothing => {}
+            Heard::Pong => self.is_settled |= connection == PUBLISHER,
+            Heard::Ready(version) => {
+                self.versions[connection - 1] = version;
                 self.missing = self.missing.saturating_sub(1);
-                if self.records {
-                    let nanos = self.published_at.elapsed().as_nanos();
-                    let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-                    self.deliveries.saturating_record(nanos);
-                }
             }
-            _ => self.wrong += 1,
+            Heard::Value(version) if version > self.versions[connection - 1] => {
+                self.versions[connection - 1] = version;
+                self.missing = self.missing.saturating_sub(1);
+                self.deliveries
+                    .saturating_record(nanos(self.published_at.elapsed()));
+            }
+            Heard::Value(_) => self.stale += 1,
+            Heard::Wrong => self.wrong += 1,
         }
     }
 }
 
-impl Hears for Audience {
-    fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
-        match frame.kind {
-            FrameKind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
-                self.on_push(connection, frame);
-                if self.kind.is_acknowledged() {
-                    wire::append_as(out, &self.acknowledgement, frame.request_id);
-                }
-            }
-            FrameKind::HeartbeatAck { .. } => self.heartbeat_answered = true,
-            FrameKind::Response { .. } => self.unanswered = self.unanswered.saturating_sub(1),
-            _ => self.wrong += 1,
+impl Receives for Audience {
+    fn receive(&mut self, connection: usize, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        if self.is_deaf(connection) {
+            return Ok(bytes.len());
         }
+        let mut taken = 0;
+        while let Some((heard, len)) = self.dialect.next(connection, &bytes[taken..], out)? {
+            self.on_heard(connection, heard);
+            taken += len;
+        }
+        Ok(taken)
     }
 
-    fn closed(&mut self, _: usize) {
-        self.closed += 1;
-    }
-}
-
-fn tell(stages: &[Stage], subscribers: usize, payload: usize, report: &mut Report) {
-    for stage in stages {
-        let name = stage.target.kind.name();
-        let rounds = 0..stage.rounds.len();
-        let all = stage.rounds.iter().flat_map(|round| &round.whole);
-        let cpu: Vec<_> = rounds
-            .clone()
-            .filter_map(|round| stage.cpu_us(round))
-            .collect();
-        let against = &stages[0];
-        let ratio = |of: &dyn Fn(&Stage, usize) -> f64| {
-            let ratios = rounds
-                .clone()
-                .map(|round| of(against, round) / of(stage, round));
-            rounded(median(ratios))
-        };
-        let is_first = std::ptr::eq(stage, against);
-        let client_cpu: Duration = stage.rounds.iter().map(|round| round.client_cpu).sum();
-        let wall: Duration = stage.rounds.iter().map(|round| round.wall).sum();
-        let deliveries: usize = stage.rounds.iter().map(|round| round.deliveries).sum();
-        report.row(
-            "fanout: one change until all have it",
-            json!({
-                "subscribers": subscribers,
-                "bytes": payload,
-                "server": name,
-                "p50_ms": rounded(median(rounds.clone().map(|round| stage.p50_ms(round)))),
-                "best_ms": all.min().map(|best| ms(*best)),
-                "delivery_p99_ms": rounded(stage.audience.deliveries.value_at_quantile(0.99) as f64 / 1e6),
-                "server_us": (!cpu.is_empty()).then(|| rounded(median(cpu.clone()))),
-                "server_us_best": cpu.into_iter().min_by(f64::total_cmp).map(rounded),
-                "client_us": rounded(us(client_cpu) / deliveries as f64),
-                "client_busy": rounded(client_cpu.as_secs_f64() / wall.as_secs_f64()),
-                "time_ratio": (!is_first).then(|| ratio(&|stage, round| stage.p50_ms(round))),
-                "cpu_ratio": (!is_first).then(|| ratio(&|stage, round| stage.cpu_us(round).unwrap_or(f64::NAN))),
-            }),
-        );
-        let Audience { wrong, closed, .. } = stage.audience;
-        if wrong + closed > 0 {
-            report.problem(format!(
-                "{name}: {wrong} wrong pushes, {closed} connections ended"
-            ));
-        }
+    fn closed(&mut self, connection: usize) {
+        // A server may end a connection on which nobody reads.
+        self.closed += u64::from(!self.is_deaf(connection));
     }
 }

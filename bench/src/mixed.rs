@@ -14,8 +14,11 @@ use crate::args::{Common, Mixed};
 use crate::clients::{Clients, Hears};
 use crate::crowd::{Crowd, is_taken};
 use crate::host::Seats;
-use crate::report::{Report, rounded};
+use crate::meter::{self, Meter, Window};
+use crate::progress::Progress;
+use crate::report::{Plot, Report, quantile_ms, rounded};
 use crate::target::Target;
+use crate::timeline::{Timeline, nanos, times};
 use crate::wire::{self, Registration};
 
 /// How long the last answers may take.
@@ -29,6 +32,8 @@ const PROBE_DATA_ID: &str = "com.example.Probe:1.0@DEFAULT";
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(5);
 
+const TITLE: &str = "mixed: a deployment rolls through many clients";
+
 /// Lets the day pass.
 pub(crate) fn run(
     common: &Common,
@@ -37,15 +42,17 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> io::Result<()> {
     for target in Target::all(common, seats)? {
+        let progress = Progress::new(format!("mixed, {}", target.name), 2);
+        progress.begin(format_args!("{} clients come", options.clients));
         let mut day = Day::begin(target, options)?;
-        let cpu = day.target.cpu_time();
+        progress.step();
+        progress.begin("the day");
+        let meter = Meter::start(&day.target);
         day.pass(options)?;
-        let used = day
-            .target
-            .cpu_time()
-            .zip(cpu)
-            .map(|(after, before)| after - before);
-        tell(&day, options, used, report);
+        let window = meter.stop(&day.target);
+        drop(progress);
+        tell(&day, options, &window, report);
+        draw(&day, report);
     }
     Ok(())
 }
@@ -92,6 +99,9 @@ impl Day {
 
     fn pass(&mut self, options: &Mixed) -> io::Result<()> {
         let end = Instant::now() + Duration::from_secs(options.seconds);
+        for latency in self.people.latencies() {
+            latency.timeline.begin();
+        }
         let deploy_every =
             Duration::from_secs(1) / u32::try_from(options.deploys.max(1)).unwrap_or(u32::MAX);
         let mut due = [Instant::now(); 3];
@@ -218,15 +228,35 @@ struct People {
     refused: usize,
     wrong: usize,
     closed: usize,
-    registration_latency: Histogram<u64>,
-    heartbeat_latency: Histogram<u64>,
-    push_latency: Histogram<u64>,
+    registration: Latency,
+    heartbeat: Latency,
+    push: Latency,
+}
+
+/// How long one kind of event took.
+struct Latency {
+    times: Histogram<u64>,
+    timeline: Timeline,
+}
+
+impl Latency {
+    fn new() -> Self {
+        Self {
+            times: times(),
+            timeline: Timeline::default(),
+        }
+    }
+
+    fn record(&mut self, since: Instant) {
+        let now = Instant::now();
+        let nanos = nanos(now - since);
+        self.times.saturating_record(nanos);
+        self.timeline.record(now, nanos);
+    }
 }
 
 impl People {
     fn new(first_probe: usize) -> Self {
-        let histogram =
-            || Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range");
         Self {
             acknowledgement: wire::acknowledgement(),
             first_probe,
@@ -238,10 +268,14 @@ impl People {
             refused: 0,
             wrong: 0,
             closed: 0,
-            registration_latency: histogram(),
-            heartbeat_latency: histogram(),
-            push_latency: histogram(),
+            registration: Latency::new(),
+            heartbeat: Latency::new(),
+            push: Latency::new(),
         }
+    }
+
+    fn latencies(&mut self) -> [&mut Latency; 3] {
+        [&mut self.registration, &mut self.heartbeat, &mut self.push]
     }
 
     fn under_way(&self) -> usize {
@@ -272,7 +306,7 @@ impl People {
         match change {
             Some(change) if change > *seen && change <= self.changes.len() => {
                 for at in &self.changes[*seen..change] {
-                    record(&mut self.push_latency, *at);
+                    self.push.record(*at);
                 }
                 *seen = change;
             }
@@ -282,23 +316,15 @@ impl People {
 }
 
 /// Counts an answer; records the latency with the last one that was waited for.
-fn answered(
-    waiting: &mut Vec<(usize, Instant, usize)>,
-    connection: usize,
-    latency: &mut Histogram<u64>,
-) {
+fn answered(waiting: &mut Vec<(usize, Instant, usize)>, connection: usize, latency: &mut Latency) {
     let Some(place) = waiting.iter().position(|(other, ..)| *other == connection) else {
         return;
     };
     waiting[place].2 -= 1;
     if waiting[place].2 == 0 {
         let (_, at, _) = waiting.remove(place);
-        record(latency, at);
+        latency.record(at);
     }
-}
-
-fn record(latency: &mut Histogram<u64>, at: Instant) {
-    latency.saturating_record(u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX));
 }
 
 impl Hears for People {
@@ -309,15 +335,9 @@ impl Hears for People {
                 wire::append_as(out, &self.acknowledgement, frame.request_id);
             }
             Kind::Response { .. } if is_taken(frame) => {
-                answered(
-                    &mut self.registered,
-                    connection,
-                    &mut self.registration_latency,
-                );
+                answered(&mut self.registered, connection, &mut self.registration);
             }
-            Kind::HeartbeatAck { .. } => {
-                answered(&mut self.beats, connection, &mut self.heartbeat_latency)
-            }
+            Kind::HeartbeatAck { .. } => answered(&mut self.beats, connection, &mut self.heartbeat),
             _ => self.refused += 1,
         }
     }
@@ -327,27 +347,25 @@ impl Hears for People {
     }
 }
 
-fn tell(day: &Day, options: &Mixed, server: Option<Duration>, report: &mut Report) {
-    let (name, people) = (day.target.kind.name(), &day.people);
-    let latency = |histogram: &Histogram<u64>, quantile| {
-        rounded(histogram.value_at_quantile(quantile) as f64 / 1e6)
-    };
+fn tell(day: &Day, options: &Mixed, window: &Window, report: &mut Report) {
+    let (name, people) = (day.target.name.as_str(), &day.people);
     report.row(
-        "mixed: a deployment rolls through many clients",
+        TITLE,
         json!({
             "clients": options.clients,
             "deploys_per_second": options.deploys,
             "deaf_percent": options.deaf_percent,
             "server": name,
             "pushes": people.pushes,
-            "push_p50_ms": latency(&people.push_latency, 0.5),
-            "push_p99_ms": latency(&people.push_latency, 0.99),
-            "registration_p50_ms": latency(&people.registration_latency, 0.5),
-            "registration_p99_ms": latency(&people.registration_latency, 0.99),
-            "heartbeat_p50_ms": latency(&people.heartbeat_latency, 0.5),
-            "heartbeat_p99_ms": latency(&people.heartbeat_latency, 0.99),
+            "push_p50_ms": quantile_ms(&people.push.times, 0.5),
+            "push_p99_ms": quantile_ms(&people.push.times, 0.99),
+            "registration_p50_ms": quantile_ms(&people.registration.times, 0.5),
+            "registration_p99_ms": quantile_ms(&people.registration.times, 0.99),
+            "heartbeat_p50_ms": quantile_ms(&people.heartbeat.times, 0.5),
+            "heartbeat_p99_ms": quantile_ms(&people.heartbeat.times, 0.99),
             "rss_mib": day.target.resident_kib().map(|kib| rounded(kib as f64 / 1024.0)),
-            "server_busy": server.map(|server| rounded(server.as_secs_f64() / options.seconds.max(1) as f64)),
+            "server_busy": window.server_busy().map(rounded),
+            "client_busy": rounded(window.client_busy()),
         }),
     );
     if people.refused + people.wrong + people.closed > 0 {
@@ -356,4 +374,35 @@ fn tell(day: &Day, options: &Mixed, server: Option<Duration>, report: &mut Repor
             people.refused, people.wrong, people.closed
         ));
     }
+    meter::judge("mixed", name, &[*window], report);
+}
+
+fn draw(day: &Day, report: &mut Report) {
+    let (name, people) = (&day.target.name, &day.people);
+    let latencies = [
+        ("push", &people.push),
+        ("registration", &people.registration),
+        ("heartbeat", &people.heartbeat),
+    ];
+    for (what, latency) in latencies {
+        report.headline(
+            format!("{:.1} ms", quantile_ms(&latency.times, 0.99)),
+            format!("p99 of a {what} while a deployment rolls through"),
+            name.clone(),
+        );
+    }
+    let times = latencies.map(|(what, latency)| (what, &latency.times));
+    report.plot(
+        TITLE,
+        Plot::distribution(format!("Latencies of {name}"), "ms", times),
+    );
+    let slowest = latencies.map(|(what, latency)| latency.timeline.slowest_ms(what));
+    report.plot(
+        TITLE,
+        Plot::over_time(
+            format!("Slowest of every 50 ms, {name}"),
+            "ms",
+            slowest.into(),
+        ),
+    );
 }

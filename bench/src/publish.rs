@@ -14,15 +14,20 @@ use crate::args::{Common, Publish};
 use crate::clients::{Clients, Hears};
 use crate::crowd::is_taken;
 use crate::host::Seats;
-use crate::process;
-use crate::report::{Report, median, rounded, us};
+use crate::meter::{self, Meter, Window};
+use crate::progress::Progress;
+use crate::report::{Plot, Report, median, rounded};
 use crate::target::Target;
+use crate::timeline::{Timeline, nanos, times};
 use crate::wire::{self, Registration};
 
 /// How long the answers of a round may take to come in at its end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Publishers of a connection, which it renews in turn.
 const PUBLISHERS: usize = 64;
+
+/// The table of this scenario.
+pub(crate) const TITLE: &str = "publish: registrations per second";
 
 /// Measures every depth of outstanding registrations.
 pub(crate) fn run(
@@ -32,68 +37,140 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> io::Result<()> {
     for &outstanding in &options.outstanding {
-        let mut stages = Vec::new();
-        for target in Target::all(common, seats)? {
-            stages.push(Stage::set_up(target, options, outstanding)?);
-        }
-        let length = Duration::from_millis(options.round_ms);
-        for _ in 0..common.rounds {
-            for stage in &mut stages {
-                stage.round(length)?;
-            }
-        }
+        let targets = Target::all(common, seats)?;
+        let stages = turns(targets, options, outstanding, common.rounds)?;
         tell(&stages, options, outstanding, report);
+        draw(&stages, outstanding, report);
     }
     Ok(())
 }
 
-struct Stage {
-    target: Target,
-    clients: Clients,
-    load: Load,
-    rounds: Vec<Round>,
+/// Lets servers take turns at one depth.
+pub(crate) fn turns(
+    targets: Vec<Target>,
+    options: &Publish,
+    outstanding: usize,
+    rounds: usize,
+) -> io::Result<Vec<Stage>> {
+    let progress = Progress::new(
+        format!("publish, {outstanding} outstanding"),
+        rounds * targets.len(),
+    );
+    let mut stages = Vec::new();
+    for target in targets {
+        stages.push(Stage::set_up(target, options, outstanding)?);
+    }
+    let length = Duration::from_millis(options.round_ms);
+    for round in 0..rounds {
+        for stage in &mut stages {
+            progress.begin(format_args!("round {}, {}", round + 1, stage.target.name));
+            stage.round(length)?;
+            progress.step();
+        }
+    }
+    Ok(stages)
 }
 
-struct Round {
-    per_second: f64,
-    server_us: Option<f64>,
-    client_busy: f64,
+/// One server with its clients.
+pub(crate) struct Stage {
+    pub(crate) target: Target,
+    generator: Generator,
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// Connections that register, all on one thread.
+pub(crate) struct Generator {
+    clients: Clients,
+    load: Load,
+}
+
+/// One turn of a server.
+pub(crate) struct Round {
+    pub(crate) answered: usize,
+    pub(crate) window: Window,
+}
+
+impl Round {
+    /// Registrations per second.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.answered as f64 / self.window.wall.as_secs_f64()
+    }
+
+    /// CPU time of the server per registration.
+    pub(crate) fn server_us(&self) -> Option<f64> {
+        self.window.server_us_each(self.answered)
+    }
 }
 
 impl Stage {
     fn set_up(target: Target, options: &Publish, outstanding: usize) -> io::Result<Self> {
-        let mut clients = Clients::new()?;
-        clients.connect(target.address, options.connections)?;
-        let mut load = Load::new(options.connections, outstanding);
+        let mut generator = Generator::connect(&target, options, outstanding, 0)?;
         if options.subscriber {
-            let listener = clients.connect(target.address, 1)?.start;
-            let mut frame = Vec::new();
-            for number in 0..options.connections {
-                let registration = Registration {
-                    data_id: service(number),
-                    register_id: wire::register_id(2, number),
-                    version: 1,
-                };
-                registration.subscribe(1, &mut frame);
-            }
-            clients.send(listener, &frame)?;
-            load.listener = Some(listener);
+            generator.listen(&target)?;
         }
         Ok(Self {
             target,
-            clients,
-            load,
+            generator,
             rounds: Vec::new(),
         })
     }
 
     fn round(&mut self, length: Duration) -> io::Result<()> {
-        let (server, client) = (
-            self.target.cpu_time(),
-            process::cpu_time(std::process::id()),
-        );
+        self.rounds
+            .push(self.generator.round(&self.target, length)?);
+        Ok(())
+    }
+
+    /// Registrations answered from the start of the server.
+    pub(crate) fn answered(&self) -> usize {
+        self.generator.load.answered
+    }
+
+    /// What the server did wrong, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.generator.problem(&self.target)
+    }
+}
+
+impl Generator {
+    /// Opens the connections; their publishers are numbered from those of connection `first`.
+    pub(crate) fn connect(
+        target: &Target,
+        options: &Publish,
+        outstanding: usize,
+        first: usize,
+    ) -> io::Result<Self> {
+        let mut clients = Clients::new()?;
+        clients.connect(target.address, options.connections)?;
+        Ok(Self {
+            clients,
+            load: Load::new(options, outstanding, first),
+        })
+    }
+
+    /// Lets one more connection subscribe to everything.
+    fn listen(&mut self, target: &Target) -> io::Result<()> {
+        let listener = self.clients.connect(target.address, 1)?.start;
+        let mut frame = Vec::new();
+        for number in 0..self.load.senders.len() {
+            let registration = Registration {
+                data_id: service(number),
+                register_id: wire::register_id(2, number),
+                version: 1,
+            };
+            registration.subscribe(1, &mut frame);
+        }
+        self.clients.send(listener, &frame)?;
+        self.load.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Registers for so long, then waits for what is not answered.
+    pub(crate) fn round(&mut self, target: &Target, length: Duration) -> io::Result<Round> {
+        let meter = Meter::start(target);
         let answered = self.load.answered;
         let start = Instant::now();
+        self.load.timeline.begin();
         self.load.stops = false;
         for connection in 0..self.load.senders.len() {
             let mut out = Vec::new();
@@ -104,28 +181,35 @@ impl Stage {
         }
         self.clients
             .poll_until(length, &mut self.load, |_| start.elapsed() >= length)?;
-        let wall = start.elapsed();
-        let count = self.load.answered - answered;
-        let used = |before| Some(self.target.cpu_time()?.saturating_sub(before));
-        let server = server.and_then(used);
-        let client = process::cpu_time(std::process::id()).saturating_sub(client);
-        self.rounds.push(Round {
-            per_second: count as f64 / wall.as_secs_f64(),
-            server_us: server.map(|server| us(server) / count as f64),
-            client_busy: client.as_secs_f64() / wall.as_secs_f64(),
-        });
+        let round = Round {
+            window: meter.stop(target),
+            answered: self.load.answered - answered,
+        };
         self.load.stops = true;
         let done = self
             .clients
             .poll_until(PATIENCE, &mut self.load, |load| load.under_way == 0)?;
         if done {
-            Ok(())
+            Ok(round)
         } else {
             Err(io::Error::other(format!(
-                "{} registrations were never answered",
-                self.load.under_way
+                "{}: {} registrations were never answered",
+                target.name, self.load.under_way
             )))
         }
+    }
+
+    /// What the server did wrong, if anything.
+    pub(crate) fn problem(&self, target: &Target) -> Option<String> {
+        let Load {
+            refused, closed, ..
+        } = self.load;
+        (refused + closed > 0).then(|| {
+            format!(
+                "{}: {refused} registrations refused, {closed} connections ended",
+                target.name
+            )
+        })
     }
 }
 
@@ -135,13 +219,14 @@ struct Load {
     senders: Vec<Sender>,
     listener: Option<usize>,
     acknowledgement: Vec<u8>,
-    answered: u64,
+    answered: usize,
     under_way: usize,
     refused: u64,
     closed: u64,
     pushes: u64,
     stops: bool,
     latency: Histogram<u64>,
+    timeline: Timeline,
 }
 
 /// A connection that publishes.
@@ -160,10 +245,19 @@ struct Ready {
 }
 
 impl Load {
-    fn new(connections: usize, outstanding: usize) -> Self {
+    fn new(options: &Publish, outstanding: usize, first: usize) -> Self {
+        let connections = options.connections;
+        let service = |connection, number| {
+            let shift = if options.spread { number } else { 0 };
+            service((connection + shift) % connections)
+        };
+        let ready = |connection, number| {
+            let register_id = wire::register_id(1, (first + connection) * PUBLISHERS + number);
+            Ready::new(service(connection, number), register_id)
+        };
         let sender = |connection| Sender {
             frames: (0..PUBLISHERS)
-                .map(|number| Ready::new(connection, number))
+                .map(|number| ready(connection, number))
                 .collect(),
             sent: 0,
             sent_at: vec![Instant::now(); outstanding],
@@ -179,7 +273,8 @@ impl Load {
             closed: 0,
             pushes: 0,
             stops: false,
-            latency: Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("a valid range"),
+            latency: times(),
+            timeline: Timeline::default(),
         }
     }
 
@@ -201,8 +296,10 @@ impl Load {
         }
         let sent_at =
             self.senders[connection].sent_at[frame.request_id as usize % self.outstanding];
-        let nanos = u64::try_from(sent_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let now = Instant::now();
+        let nanos = nanos(now - sent_at);
         self.latency.saturating_record(nanos);
+        self.timeline.record(now, nanos);
         if !self.stops {
             self.append_next(connection, out);
         }
@@ -229,10 +326,10 @@ impl Hears for Load {
 }
 
 impl Ready {
-    fn new(connection: usize, number: usize) -> Self {
+    fn new(data_id: String, register_id: String) -> Self {
         let registration = Registration {
-            data_id: service(connection),
-            register_id: wire::register_id(1, connection * PUBLISHERS + number),
+            data_id,
+            register_id,
             // Far enough from small numbers that every version has the same length on the wire.
             version: 1 << 40,
         };
@@ -270,42 +367,82 @@ fn service(connection: usize) -> String {
 fn tell(stages: &[Stage], options: &Publish, outstanding: usize, report: &mut Report) {
     let first = &stages[0];
     for stage in stages {
-        let name = stage.target.kind.name();
         let rounds = &stage.rounds;
-        let ratio = |of: fn(&Round) -> f64| {
-            rounded(median(
-                first
-                    .rounds
-                    .iter()
-                    .zip(rounds)
-                    .map(|(ours, theirs)| of(ours) / of(theirs)),
-            ))
+        let ratios = |of: fn(&Round) -> f64| -> Option<Vec<f64>> {
+            let pairs = first.rounds.iter().zip(rounds);
+            let ratios = pairs.map(|(ours, theirs)| rounded(of(ours) / of(theirs)));
+            (!std::ptr::eq(stage, first)).then(|| ratios.collect())
         };
-        let is_first = std::ptr::eq(stage, first);
-        let latency =
-            |quantile| rounded(stage.load.latency.value_at_quantile(quantile) as f64 / 1e3);
+        let rates = ratios(Round::per_second);
+        let cpu = ratios(|round| round.server_us().unwrap_or(f64::NAN));
+        let latency = |quantile| {
+            rounded(stage.generator.load.latency.value_at_quantile(quantile) as f64 / 1e3)
+        };
+        let server_us: Option<Vec<_>> = rounds.iter().map(Round::server_us).collect();
+        let server_busy: Option<Vec<_>> = rounds
+            .iter()
+            .map(|round| round.window.server_busy())
+            .collect();
         report.row(
-            "publish: registrations per second",
+            TITLE,
             json!({
                 "connections": options.connections,
                 "outstanding": outstanding,
-                "server": name,
-                "per_second": median(rounds.iter().map(|round| round.per_second)).round(),
-                "best": rounds.iter().map(|round| round.per_second.round()).max_by(f64::total_cmp),
-                "server_us": rounds[0].server_us.map(|_| rounded(median(rounds.iter().filter_map(|round| round.server_us)))),
+                "server": stage.target.name,
+                "per_second": median(rounds.iter().map(Round::per_second)).round(),
+                "best": rounds.iter().map(|round| round.per_second().round()).max_by(f64::total_cmp),
                 "p50_us": latency(0.5),
                 "p99_us": latency(0.99),
-                "pushes": stage.load.pushes,
-                "client_busy": rounded(median(rounds.iter().map(|round| round.client_busy))),
-                "rate_ratio": (!is_first).then(|| ratio(|round| round.per_second)),
-                "cpu_ratio": (!is_first).then(|| ratio(|round| round.server_us.unwrap_or(f64::NAN))),
+                "pushes": stage.generator.load.pushes,
+                "server_us": server_us.map(|all| rounded(median(all))),
+                "server_busy": server_busy.map(|all| rounded(median(all))),
+                "client_busy": rounded(median(rounds.iter().map(|round| round.window.client_busy()))),
+                "rate_ratio": rates.clone().map(|all| rounded(median(all))),
+                "cpu_ratio": cpu.map(|all| rounded(median(all))),
+                "rate_ratio_rounds": rates,
             }),
         );
-        if stage.load.refused + stage.load.closed > 0 {
-            report.problem(format!(
-                "{name}: registrations refused, {} connections ended",
-                stage.load.closed
-            ));
-        }
+        stage
+            .problem()
+            .into_iter()
+            .for_each(|problem| report.problem(problem));
+        let windows: Vec<_> = rounds.iter().map(|round| round.window).collect();
+        let load = format!("publish, {outstanding} outstanding");
+        meter::judge(&load, &stage.target.name, &windows, report);
     }
+}
+
+fn draw(stages: &[Stage], outstanding: usize, report: &mut Report) {
+    let per_second = median(stages[0].rounds.iter().map(Round::per_second));
+    let beside = stages.get(1).map_or_else(String::new, |other| {
+        let theirs = median(other.rounds.iter().map(Round::per_second));
+        format!("{} {:.0} k", other.target.name, theirs / 1e3)
+    });
+    report.headline(
+        format!("{:.0} k/s", per_second / 1e3),
+        format!("registrations, {outstanding} outstanding per connection"),
+        beside,
+    );
+    let latencies = stages
+        .iter()
+        .map(|stage| (stage.target.name.as_str(), &stage.generator.load.latency));
+    report.plot(
+        TITLE,
+        Plot::distribution(
+            format!("Time to the answer, {outstanding} outstanding"),
+            "ms",
+            latencies,
+        ),
+    );
+    let rates = stages
+        .iter()
+        .map(|stage| stage.generator.load.timeline.rates(&stage.target.name));
+    report.plot(
+        TITLE,
+        Plot::over_time(
+            format!("Registrations per second, {outstanding} outstanding, servers in turns"),
+            "per second",
+            rates.collect(),
+        ),
+    );
 }

@@ -5,6 +5,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use rollcall_core::bolt::{Frame, Kind};
 use rollcall_core::message::{Boxes, ReceivedData, received_data};
 use serde_json::json;
@@ -13,9 +14,11 @@ use crate::args::{Common, Storm};
 use crate::clients::{Clients, Hears};
 use crate::crowd::is_taken;
 use crate::host::Seats;
-use crate::process;
-use crate::report::{Report, ms, rounded, us};
+use crate::meter::{self, Meter, Window};
+use crate::progress::Progress;
+use crate::report::{Moments, Plot, Report, median, ms, rounded, shown};
 use crate::target::Target;
+use crate::timeline::{nanos, times};
 use crate::wire::{self, Registration};
 
 /// How long the storm may take until it counts as failed.
@@ -27,6 +30,9 @@ const REGISTRATIONS: usize = 3;
 /// Its subscriptions: to its own service and to the next.
 const SUBSCRIPTIONS: usize = 2;
 
+/// The table of this scenario.
+pub(crate) const TITLE: &str = "storm: everyone comes at once";
+
 /// Lets the clients come, once per round, each time to a fresh server.
 pub(crate) fn run(
     common: &Common,
@@ -34,20 +40,65 @@ pub(crate) fn run(
     seats: Seats,
     report: &mut Report,
 ) -> io::Result<()> {
+    let progress = Progress::new("storm", common.rounds);
+    let mut servers: Vec<Server> = Vec::new();
     for round in 0..common.rounds {
-        eprintln!("storm: round {} of {}", round + 1, common.rounds);
-        for target in Target::all(common, seats)? {
-            let (cpu, client) = (target.cpu_time(), process::cpu_time(std::process::id()));
+        progress.begin(format_args!("round {}", round + 1));
+        for (place, target) in Target::all(common, seats)?.into_iter().enumerate() {
+            let meter = Meter::start(&target);
             let storm = storm(&target, options)?;
-            let used = target
-                .cpu_time()
-                .zip(cpu)
-                .map(|(after, before)| after - before);
-            let client = process::cpu_time(std::process::id()) - client;
-            tell(&target, options, &storm, used, client, report);
+            let window = meter.stop(&target);
+            tell(&target.name, options, round, &storm, &window, report);
+            if round == 0 {
+                servers.push(Server::new(&target.name));
+            }
+            servers[place].storms.push((storm, window));
+        }
+        progress.step();
+    }
+    drop(progress);
+    for server in &servers {
+        let windows: Vec<_> = server.storms.iter().map(|(_, window)| *window).collect();
+        meter::judge("storm", &server.name, &windows, report);
+    }
+    draw(options, &servers, report);
+    Ok(())
+}
+
+/// What one server went through.
+struct Server {
+    name: String,
+    storms: Vec<(Deployment, Window)>,
+}
+
+impl Server {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            storms: Vec::new(),
         }
     }
-    Ok(())
+
+    /// Until all were served.
+    fn whole(&self) -> f64 {
+        median(self.storms.iter().map(|(storm, _)| ms(storm.whole)))
+    }
+
+    fn waits(&self) -> Histogram<u64> {
+        let mut waits = times();
+        for served in self.storms.iter().flat_map(|(storm, _)| storm.served()) {
+            waits.saturating_record(nanos(served));
+        }
+        waits
+    }
+
+    fn arrivals(&self) -> Moments {
+        let lines = self.storms.iter().map(|(storm, _)| storm.arrivals());
+        Moments {
+            name: self.name.clone(),
+            lines: lines.collect(),
+        }
+    }
 }
 
 fn storm(target: &Target, options: &Storm) -> io::Result<Deployment> {
@@ -165,6 +216,27 @@ impl Deployment {
         self.look_at(connection);
     }
 
+    /// How long each client waited, the luckiest first.
+    fn served(&self) -> Vec<Duration> {
+        let waits = self.clients.iter().filter_map(|client| client.served);
+        let mut waits: Vec<_> = waits.collect();
+        waits.sort_unstable();
+        waits
+    }
+
+    /// How many clients were served by when.
+    fn arrivals(&self) -> Vec<(Instant, f64)> {
+        let times = self
+            .clients
+            .iter()
+            .filter_map(|client| Some(client.came? + client.served?));
+        let mut times: Vec<_> = times.collect();
+        times.sort_unstable();
+        std::iter::once((self.start, 0.0))
+            .chain(times.into_iter().zip((1..).map(f64::from)))
+            .collect()
+    }
+
     fn look_at(&mut self, connection: usize) {
         let client = &mut self.clients[connection];
         let is_served =
@@ -205,36 +277,31 @@ impl Hears for Deployment {
 }
 
 fn tell(
-    target: &Target,
+    name: &str,
     options: &Storm,
+    round: usize,
     storm: &Deployment,
-    server: Option<Duration>,
-    client: Duration,
+    window: &Window,
     report: &mut Report,
 ) {
-    let name = target.kind.name();
-    let mut served: Vec<_> = storm
-        .clients
-        .iter()
-        .filter_map(|client| client.served)
-        .collect();
-    served.sort_unstable();
+    let served = storm.served();
     let median = served.get(served.len() / 2).copied().unwrap_or_default();
     let last = served.last().copied().unwrap_or_default();
     report.row(
-        "storm: everyone comes at once",
+        TITLE,
         json!({
             "clients": options.clients,
             "services": storm.services,
+            "round": round + 1,
             "server": name,
             "all_served_ms": ms(storm.whole),
             "served_median_ms": ms(median),
             "served_max_ms": ms(last),
             "max_over_median": rounded(last.as_secs_f64() / median.as_secs_f64().max(1e-9)),
             "pushes": storm.pushes,
-            "server_cpu_ms": server.map(ms),
-            "server_us_per_client": server.map(|server| rounded(us(server) / options.clients as f64)),
-            "client_cpu_ms": ms(client),
+            "server_us_per_client": window.server_us_each(options.clients).map(rounded),
+            "server_busy": window.server_busy().map(rounded),
+            "client_busy": rounded(window.client_busy()),
         }),
     );
     let unserved = options.clients - storm.served;
@@ -244,4 +311,34 @@ fn tell(
             storm.refused, storm.wrong, storm.closed
         ));
     }
+}
+
+fn draw(options: &Storm, servers: &[Server], report: &mut Report) {
+    let seconds = |server: &Server| format!("{:.2} s", server.whole() / 1e3);
+    let beside = servers.get(1);
+    report.headline(
+        servers.first().map(seconds).unwrap_or_default(),
+        format!(
+            "until {} clients that come at once have every list",
+            shown(options.clients as f64)
+        ),
+        beside.map_or_else(String::new, |server| {
+            format!("{} {}", server.name, seconds(server))
+        }),
+    );
+    let waits: Vec<_> = servers.iter().map(Server::waits).collect();
+    let names = servers.iter().map(|server| server.name.as_str());
+    report.plot(
+        TITLE,
+        Plot::distribution(
+            "From its connect until a client has its lists".to_owned(),
+            "ms",
+            names.zip(&waits),
+        ),
+    );
+    let arrivals = servers.iter().map(Server::arrivals).collect();
+    report.plot(
+        TITLE,
+        Plot::over_time("Clients served".to_owned(), "clients", arrivals),
+    );
 }

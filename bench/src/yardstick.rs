@@ -9,9 +9,8 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use crate::target::Kind;
 
-/// Runs a yardstick until its parent ends. Speaks of its port as the product does.
+/// Runs a yardstick until it is ended. Speaks of its port as the product does.
 pub(crate) fn run(kind: Kind) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     eprintln!(r#"{{"protocol":"bolt","address":"{address}"}}"#);
@@ -19,6 +18,6 @@ pub(crate) fn run(kind: Kind) -> io::Result<()> {
     match kind {
         Kind::Floor | Kind::FloorAcks => ring::serve(&listener, floor::Floor::default()),
         Kind::Toy => ring::serve(&listener, toy::Toy),
-        Kind::Rollcall | Kind::Other => Err(io::Error::other("the product is no yardstick")),
+        _ => Err(io::Error::other(format!("{} is no yardstick", kind.name()))),
     }
 }

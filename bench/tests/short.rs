@@ -163,25 +163,135 @@ fn memory_is_read_with_clients_and_without() {
     );
 }
 
-/// The rows of the one table that a scenario reports.
-fn run(arguments: &[&str]) -> Vec<Json> {
+#[test]
+fn others_are_answered_while_many_are_pushed_to() {
+    let rows = run(&["neighbours", "--subscribers", "200", "--load-ms", "400"]);
+
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["pushes"], 0);
+    assert!(rows[1]["pushes"].as_u64() > Some(0), "{rows:?}");
+}
+
+#[test]
+fn those_who_read_are_served_beside_those_who_never_do() {
+    let rows = run(&[
+        "deaf",
+        "--subscribers",
+        "100",
+        "--deaf-percent",
+        "5",
+        "--changes",
+        "3",
+        "--rounds",
+        "2",
+    ]);
+
+    assert_eq!(rows[0]["server"], "5 never read");
+    assert!(rows[1]["p99_ratio"].is_number(), "{rows:?}");
+}
+
+#[test]
+fn two_cores_say_how_much_crosses() {
+    let rows = run(&[
+        "cores",
+        "--connections",
+        "8",
+        "--outstanding",
+        "4",
+        "--subscribers",
+        "50",
+        "--round-ms",
+        "100",
+        "--rounds",
+        "2",
+    ]);
+
+    assert_eq!(rows.len(), 4);
+    assert!(rows[0]["crossings"].as_u64() > Some(0), "{rows:?}");
+    assert_eq!(rows[1]["crossings"], 0, "{rows:?}");
+}
+
+#[test]
+fn two_cores_on_two_cpus_are_measured_where_there_are_four() {
+    let arguments = [
+        "apart",
+        "--connections",
+        "8",
+        "--round-ms",
+        "100",
+        "--rounds",
+        "2",
+    ];
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+
+    if cpus < 4 {
+        let output = Command::new(env!("CARGO_BIN_EXE_rollcall-bench"))
+            .args(arguments)
+            .output()
+            .expect("the bench runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && told.contains("need 4 CPUs"),
+            "{told}"
+        );
+    } else {
+        let rows = run(&arguments);
+        assert!(rows[1]["rate_ratio"].is_number(), "{rows:?}");
+    }
+}
+
+#[test]
+fn every_number_to_reach_is_measured_or_said_to_be_missing() {
+    let result = result(&["goals", "--short", "--rounds", "1", "--vs", "redis"]);
+
+    let goals = result["goals"].as_array().expect("the numbers");
+    let met = |goal: &Json| goal["met"].as_str().map(str::to_owned);
+    let unmeasured: Vec<_> = goals
+        .iter()
+        .filter(|goal| {
+            ["missing", "not here"]
+                .map(str::to_owned)
+                .contains(&met(goal).unwrap_or_default())
+        })
+        .filter_map(|goal| goal["measured"].as_str())
+        .collect();
+    assert_eq!(goals.len(), 17);
+    let excused = [
+        "redis is not installed",
+        "sofaregistry is not installed",
+        "needs ",
+    ];
+    assert!(
+        unmeasured
+            .iter()
+            .all(|why| excused.iter().any(|excuse| why.starts_with(excuse))),
+        "{goals:#?}"
+    );
+}
+
+#[test]
+fn a_run_that_cannot_be_finished_is_no_result() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let json = folder.path().join("result.json");
+    let page = folder.path().join("page.html");
 
     let output = Command::new(env!("CARGO_BIN_EXE_rollcall-bench"))
-        .args(arguments)
-        .arg("--json")
-        .arg(&json)
-        .env("ROLLCALL_BINARY", binary())
+        .args(["publish", "--check", "--html"])
+        .arg(&page)
+        .env("ROLLCALL_BINARY", "/bin/false")
         .output()
         .expect("the bench runs");
 
-    let told = String::from_utf8_lossy(&output.stderr);
-    let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}\n{printed}");
-    let result: Json =
-        serde_json::from_slice(&std::fs::read(&json).expect("a result file")).expect("JSON");
-    assert!(result["environment"]["kernel"].is_string(), "{result}");
+    assert!(!output.status.success());
+    let page = std::fs::read_to_string(&page).expect("a page");
+    assert!(
+        page.contains("Invalid") && page.contains("did not start"),
+        "{page}"
+    );
+}
+
+/// The rows of the one table that a scenario reports.
+fn run(arguments: &[&str]) -> Vec<Json> {
+    let result = result(arguments);
     let tables = result["results"].as_object().expect("tables by name");
     let rows = tables
         .values()
@@ -189,6 +299,39 @@ fn run(arguments: &[&str]) -> Vec<Json> {
         .and_then(Json::as_array)
         .expect("one table");
     rows.clone()
+}
+
+/// What a run says to programs; what it says to people is looked at too.
+fn result(arguments: &[&str]) -> Json {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let json = folder.path().join("result.json");
+    let html = folder.path().join("result.html");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_rollcall-bench"))
+        .args(arguments)
+        .arg("--check")
+        .arg("--json")
+        .arg(&json)
+        .arg("--html")
+        .arg(&html)
+        .env("ROLLCALL_BINARY", binary())
+        .output()
+        .expect("the bench runs");
+
+    let told = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}\n{printed}");
+    let page = std::fs::read_to_string(&html).expect("a page");
+    assert!(
+        page.contains("<polyline") && page.ends_with("</html>"),
+        "{page}"
+    );
+    assert!(!page.contains("<script") && !page.contains("NaN"), "{page}");
+    let result: Json =
+        serde_json::from_slice(&std::fs::read(&json).expect("a result file")).expect("JSON");
+    assert!(result["environment"]["kernel"].is_string(), "{result}");
+    assert_eq!(result["valid"], true);
+    result
 }
 
 /// The server, built once with the profile of this test, so that the tests do not wait for each other's cargo.

@@ -115,6 +115,10 @@ pub struct Data {
     stored_publishers: usize,
     awaiting: Option<Awaiting>,
     removed_awaiting: usize,
+    /// Up to this version something may have been shown that is lost.
+    unsure: DatumVersion,
+    /// Where the walk is that gives such lists versions of their own.
+    renewing: Option<usize>,
     journal: Journal,
     stats: Stats,
 }
@@ -133,6 +137,8 @@ impl Data {
             stored_publishers: 0,
             awaiting: None,
             removed_awaiting: 0,
+            unsure: DatumVersion::new(0),
+            renewing: None,
             journal,
             stats: Stats::default(),
         }
@@ -325,6 +331,7 @@ impl Data {
             // Somebody was shown a higher version: the same list again, above it.
             self.renew(now, &data_info_id);
         }
+        self.renew_if_unsure(now, &data_info_id);
         let datum = self.datums.get(&data_info_id);
         if datum.is_some_and(|datum| self.journal.has(datum.version())) {
             out.extend(self.answer_interest(session, data_info_id, have));
@@ -392,10 +399,7 @@ impl Data {
         while let Some(data_info_id) = self.changed.pop_front() {
             let datum = self.datums.get_mut(&data_info_id);
             let datum = datum.expect("a changed datum stays until it was told");
-            match &mut self.awaiting {
-                Some(awaiting) if awaiting.holds(datum) => awaiting.hold_change(data_info_id),
-                _ => datum.notify(&data_info_id, out),
-            }
+            datum.notify(&data_info_id, out);
         }
     }
 
@@ -467,7 +471,7 @@ impl Machine for Data {
 
     fn next_timeout(&self) -> Option<Instant> {
         let is_untold = !self.changed.is_empty() || !self.asking.is_empty();
-        if is_untold && self.journal.takes() {
+        if is_untold && self.journal.takes() || self.is_renewing() {
             return Some(Instant::default());
         }
         let empty = self.empty.first().map(|&(until, _)| until);
@@ -481,6 +485,7 @@ impl Machine for Data {
 
     fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.settle_returning(now, out);
+        self.renew_unsure(now);
         self.tell(now, out);
         self.forget_empty(now.monotonic);
         self.tombstones.expire(now.monotonic);

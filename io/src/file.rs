@@ -1,8 +1,8 @@
 //! Files of a core, on a disk that it never waits for.
 //!
-//! A core begins an operation, goes on with its turn, and finds the end of it in a later one. There is one operation per lane at a time. Writes and
-//! syncs of [`Lane::Turn`], which pushes wait for, go through a ring of their own; all else is done by the executor's thread for blocking
-//! work, where a sync may take seconds and delays nobody.
+//! A core begins an operation, goes on with its turn, and finds its end in a later one. There is one operation per lane at a time. Writes
+//! and syncs of [`Lane::Turn`], which pushes wait for, go through a ring of their own; all else is done by the executor's thread for
+//! blocking work, where a sync may take seconds and delays nobody.
 //!
 //! Before a core serves, [`Folder`] reads what is there; [`DataDirectory`] keeps other processes out.
 
@@ -55,7 +55,7 @@ pub struct Directory {
 pub struct Finished {
     /// Whose it was.
     pub lane: Lane,
-    /// How it ended.
+    /// How it ended. Of a write that failed, a part may be in the file.
     pub result: Result<(), DiskError>,
     /// The bytes that were to be written, for reuse. Empty for operations that have none.
     pub buffer: Vec<u8>,
@@ -77,6 +77,8 @@ struct InRing {
     doing: Doing,
     /// While the kernel has none of them.
     bytes: Vec<u8>,
+    /// Not closed before the kernel is done with it, whatever else happens to the file.
+    held: Option<Arc<OpenFile>>,
 }
 
 enum Doing {
@@ -98,6 +100,18 @@ impl OpenFile {
     fn new(file: OsFile) -> Arc<Self> {
         let is_listed = AtomicBool::new(false);
         Arc::new(Self { file, is_listed })
+    }
+}
+
+impl InRing {
+    fn new(begun: Instant, file: File, doing: Doing, bytes: Vec<u8>) -> Self {
+        Self {
+            begun,
+            file,
+            doing,
+            bytes,
+            held: None,
+        }
     }
 }
 
@@ -130,21 +144,10 @@ impl Directory {
         match (lane, operation) {
             (Lane::Turn, Operation::Write { file, at, bytes }) => {
                 let doing = Doing::Write { at, written: 0 };
-                self.step(InRing {
-                    begun,
-                    file,
-                    doing,
-                    bytes,
-                });
+                self.step(InRing::new(begun, file, doing, bytes));
             }
             (Lane::Turn, Operation::Sync { file }) if self.open.contains_key(&file) => {
-                let (doing, bytes) = (Doing::Sync, Vec::new());
-                self.step(InRing {
-                    begun,
-                    file,
-                    doing,
-                    bytes,
-                });
+                self.step(InRing::new(begun, file, Doing::Sync, Vec::new()));
             }
             (lane, operation) => self.begin_beside(lane, begun, operation),
         }
@@ -179,6 +182,7 @@ impl Directory {
             (Doing::Sync, Some(open)) => self.ring.sync(&open.file),
             (Doing::SyncDirectory, Some(_)) => self.ring.sync(&self.itself),
         }
+        now.held = open.cloned();
         self.in_ring = Some(now);
     }
 

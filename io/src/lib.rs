@@ -2,7 +2,7 @@
 //!
 //! A process starts with [`probe`] and [`executor`]: one pinned executor per core and one control executor. Each core runs one loop
 //! (`examples/echo.rs` shows it whole): [`net`] gives it the frames of its connections, [`mesh`] the messages of other cores, and when
-//! neither has anything it sleeps on its [`executor::Bell`]. [`file`] writes what a restart needs. [`listener`],
+//! neither has anything it sleeps on its [`executor::Bell`]. [`mod@file`] writes what a restart needs. [`listener`],
 //! [`signal`], [`clock`] and [`host`] are what else a process needs from its host.
 //!
 //! What holds here:

@@ -1,12 +1,13 @@
 //! The control executor: asks the cores on behalf of HTTP, puts operators' commands in order, and ends the node.
 //!
-//! It owns nothing of the registry but the operators' data, of which every core holds a copy: a command is checked and applied
-//! here and goes to all cores on lanes that keep their order, so that all copies take the same commands in the same sequence.
+//! It owns nothing of the registry but the operators' data, of which every core holds a copy: a command is checked, written to disk and
+//! applied here and goes to all cores on lanes that keep their order, so that all copies take the same commands in the same sequence.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -21,6 +22,7 @@ use rollcall_io::signal::{Signals, Stop};
 
 use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
+use crate::operators::Operators;
 use crate::systemd;
 
 /// A core that does not answer for so long is reported as silent.
@@ -30,8 +32,14 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The control executor's side of a node.
 pub(crate) struct Control {
+    itself: Weak<Self>,
     mesh: RefCell<Mesh<Message>>,
+    /// What is on disk, and what every core knows or is being told.
     meta: RefCell<MetaState>,
+    /// Locked by whoever writes, which is one at a time anyway.
+    operators: Arc<Mutex<Operators>>,
+    /// Ends when the last command that was proposed is on its way to the cores, or refused.
+    last_command: RefCell<oneshot::Receiver<()>>,
     waiting: RefCell<BTreeMap<Ticket, Waiting>>,
     next_ticket: Cell<u64>,
     facts: Facts,
@@ -42,6 +50,9 @@ pub(crate) struct Control {
     reported_at: Cell<Instant>,
 }
 
+/// What was asked of cores.
+type Answers = Vec<(CoreId, oneshot::Receiver<ToControl>)>;
+
 /// Somebody who waits for a core.
 struct Waiting {
     since: Instant,
@@ -49,11 +60,19 @@ struct Waiting {
 }
 
 impl Control {
-    /// A node of these facts that hands its clients over within `drain`.
-    pub(crate) fn new(mesh: Mesh<Message>, facts: Facts, drain: Duration) -> Rc<Self> {
-        Rc::new(Self {
+    /// A node of these facts that hands its clients over within `drain`, with what operators set so far.
+    pub(crate) fn new(
+        mesh: Mesh<Message>,
+        facts: Facts,
+        drain: Duration,
+        (operators, set): (Operators, MetaState),
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|itself| Self {
+            itself: Weak::clone(itself),
             mesh: RefCell::new(mesh),
-            meta: RefCell::default(),
+            meta: RefCell::new(set),
+            operators: Arc::new(Mutex::new(operators)),
+            last_command: RefCell::new(oneshot::channel().1),
             waiting: RefCell::default(),
             next_ticket: Cell::new(0),
             phase: Cell::new(facts.phase),
@@ -132,6 +151,39 @@ impl Control {
         Clock::monotonic() + drain + DRAIN_PATIENCE
     }
 
+    /// Takes a command, if it can: on disk first, then here, then at the cores, whose answers are to come.
+    async fn put_in_order(&self, command: MetaCommand) -> Result<(Applied, Answers), NotProposed> {
+        let mut after = self.meta.borrow().clone();
+        let applied = after.apply(command.clone());
+        let applied = applied.map_err(NotProposed::Refused)?;
+        if after != *self.meta.borrow() {
+            after = self.store(command.clone(), after).await?;
+            self.meta.replace(after);
+        }
+        let answers = self.send_all(|ticket| ToCore::Apply(ticket, command.clone()));
+        Ok((applied, answers))
+    }
+
+    /// Writes a command and gives the state after it back.
+    async fn store(
+        &self,
+        command: MetaCommand,
+        after: MetaState,
+    ) -> Result<MetaState, NotProposed> {
+        let operators = Arc::clone(&self.operators);
+        let written = rt::spawn_blocking(move || {
+            let mut operators = operators.lock().unwrap_or_else(PoisonError::into_inner);
+            operators.record(&command, &after).map(|()| after)
+        });
+        let why = match written.await {
+            Ok(Ok(after)) => return Ok(after),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the thread that writes has panicked".to_owned(),
+        };
+        tracing::error!(why, "an operator's command was not taken");
+        Err(NotProposed::NotStored(why))
+    }
+
     /// Hands answers to those who wait; says how many cores have no client left.
     fn receive(&self) -> usize {
         let mut drained = 0;
@@ -201,10 +253,7 @@ impl Control {
         receiver
     }
 
-    fn send_all(
-        &self,
-        question: impl Fn(Ticket) -> ToCore,
-    ) -> Vec<(CoreId, oneshot::Receiver<ToControl>)> {
+    fn send_all(&self, question: impl Fn(Ticket) -> ToCore) -> Answers {
         let cores = (0..self.facts.cores).map(CoreId);
         cores
             .map(|core| (core, self.send(core, &question)))
@@ -213,7 +262,7 @@ impl Control {
 }
 
 /// The number of connections that all cores have touched.
-async fn sum(answers: Vec<(CoreId, oneshot::Receiver<ToControl>)>) -> Result<u64, Unanswered> {
+async fn sum(answers: Answers) -> Result<u64, Unanswered> {
     let mut sum = 0;
     for (core, answer) in answers {
         match answer.await {
@@ -264,14 +313,35 @@ impl admin::Node for Control {
     }
 
     fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>> {
-        let applied = match self.meta.borrow_mut().apply(command.clone()) {
-            Ok(applied) => applied,
-            Err(refusal) => return Box::pin(async { Err(NotProposed::Refused(refusal)) }),
-        };
-        let answers = self.send_all(|ticket| ToCore::Apply(ticket, command.clone()));
-        Box::pin(async move {
-            sum(answers).await.map_err(NotProposed::Unanswered)?;
-            Ok(applied)
+        let control = self.itself.upgrade().expect("whoever asks holds it");
+        let (done, next) = oneshot::channel::<()>();
+        let before = self.last_command.replace(next);
+        let (answer, answered) = oneshot::channel();
+        // A task of its own: what was begun comes to its end although nobody waits for it any more.
+        rt::spawn(async move {
+            // It never says anything, it only ends.
+            let _ = before.await;
+            let ordered = control.put_in_order(command).await;
+            drop(done);
+            let result = match ordered {
+                Ok((applied, answers)) => sum(answers)
+                    .await
+                    .map(|_| applied)
+                    .map_err(NotProposed::Unanswered),
+                Err(not_proposed) => Err(not_proposed),
+            };
+            // Who asked may have gone meanwhile.
+            let _ = answer.send(result);
+        });
+        Box::pin(async {
+            let ends = |_| Unanswered {
+                core: None,
+                why: "the node has ended".to_owned(),
+            };
+            answered
+                .await
+                .map_err(ends)
+                .map_err(NotProposed::Unanswered)?
         })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rollcall_core::data::journal::{Durability, Journal, Lane, Life, Operation};
 use rollcall_core::data::{self, Data, Report};
 use rollcall_core::machine::{Instant, Machine, Now};
+use rollcall_core::meta::MetaState;
 use rollcall_core::names::{ConnectId, CoreId, Interner, Member, Name};
 use rollcall_core::query::{Answer, Query};
 use rollcall_core::session::questions::Traffic;
@@ -74,6 +75,8 @@ pub(crate) struct Setup {
     pub(crate) journals: Journals,
     /// How long publishers known from before a restart await their client.
     pub(crate) return_grace: Duration,
+    /// What operators set in its former lives.
+    pub(crate) operators: Arc<MetaState>,
     /// The node's zone.
     pub(crate) zone: Name,
     /// Addresses that may take clients off, beside loopback.
@@ -102,10 +105,11 @@ impl Roles {
         let mut names = Interner::new(seed);
         let mut stats = Stats::default();
         let data = recover_data(&place, seed, setup, &mut names, &mut stats)?;
+        let session = Session::with_rules(place, seed, setup.rules.clone());
         Ok(Self {
             me,
             now: Clock::now(),
-            session: Session::with_rules(place, seed, setup.rules.clone()),
+            session: session.with_operators(MetaState::clone(&setup.operators)),
             data,
             names,
             stats,
@@ -213,7 +217,7 @@ fn recover_data(
     let mut data = Data::new(seed, floor, journal);
     let services = recovered.replayed.services;
     let now = Clock::monotonic();
-    data.recover(now, *return_grace, services, recovered.is_complete);
+    data.recover(now, *return_grace, services);
     Ok(data)
 }
 

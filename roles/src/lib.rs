@@ -19,6 +19,7 @@ mod lanes;
 pub mod log;
 pub mod metrics;
 pub mod node;
+mod operators;
 mod recovery;
 mod session;
 pub mod systemd;

@@ -9,17 +9,19 @@ use std::time::Duration;
 
 use rollcall_core::data::journal::Durability;
 use rollcall_core::limits;
+use rollcall_core::meta::MetaState;
 use rollcall_core::names::{Member, Name, NodeId};
 use rollcall_core::ring::HashRing;
 use rollcall_core::session::{Place, Rules};
 use rollcall_core::tables::Seed;
 use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
 use rollcall_io::file::{DataDirectory, Directory};
+use rollcall_io::host::random;
 use rollcall_io::http::HttpListener;
 use rollcall_io::listener::{self, Listening};
 use rollcall_io::mesh::{self, Mesh};
 use rollcall_io::net::{Admission, Net, Settings, TransportKind};
-use rollcall_io::{host, probe, signal};
+use rollcall_io::{probe, signal};
 
 use crate::admin::{Access, Admin, Role};
 use crate::config::{Config, Cores, Journal, Transport};
@@ -28,6 +30,7 @@ use crate::control::{self, Control};
 use crate::driver::{Driver, Roles, Setup};
 use crate::error::Exit;
 use crate::lanes::Message;
+use crate::operators::Operators;
 use crate::recovery::{Journals, RecoveryError};
 use crate::systemd;
 
@@ -72,8 +75,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
     executor::prepare_process();
     let seats = seats(&config)?;
     let transport = transport(config.node.transport)?;
-    let data_directory =
-        DataDirectory::lock(&config.node.data_dir).map_err(StartError::unavailable)?;
+    // Held until the process ends.
+    let directory = DataDirectory::lock(&config.node.data_dir).map_err(StartError::unavailable)?;
+    let (operators, set) = Operators::open(directory.path()).map_err(StartError::unavailable)?;
+    let set = Arc::new(set);
     let ports = Ports::bind(&config, seats.len())?;
     let control = Ringer::new().map_err(StartError::unavailable)?;
     let signals = signal::Signals::catch(&control).map_err(StartError::unavailable)?;
@@ -83,8 +88,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let control_mesh = meshes
         .pop()
         .expect("the last mesh is that of the control executor");
-    let journals = journals(&config, &data_directory, seats.len())?;
-    let plan = CorePlan::new(&config, transport, seats.len(), journals);
+    let former = FormerLife {
+        journals: journals(&config, &directory, seats.len())?,
+        operators: Arc::clone(&set),
+    };
+    let plan = CorePlan::new(&config, transport, seats.len(), former);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
 
     let facts = control::facts(&config, plan.cores, ports.bolt);
@@ -94,6 +102,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         http: ports.http,
         mesh: control_mesh,
         signals,
+        operators,
+        set,
     };
     let served = executor::run_control(&control, |bell| serve(served, bell))
         .map_err(StartError::unavailable)?;
@@ -146,6 +156,12 @@ fn journals(
     Journals::find(directory.path(), cores, durability).map_err(StartError::unavailable)
 }
 
+/// What this node starts with.
+struct FormerLife {
+    journals: Journals,
+    operators: Arc<MetaState>,
+}
+
 /// Everything that is listened on, bound before anything starts.
 struct Ports {
     bolt: SocketAddr,
@@ -191,16 +207,16 @@ struct CorePlan {
 }
 
 impl CorePlan {
-    fn new(config: &Config, transport: TransportKind, cores: usize, journals: Journals) -> Self {
+    fn new(config: &Config, transport: TransportKind, cores: usize, former: FormerLife) -> Self {
         let cores = u16::try_from(cores).expect("seats are numbered in 16 bits");
         let node = NodeId(1);
         let per_ip = config.session.connections_per_ip_max as usize;
         Self {
             cores,
             node,
-            incarnation: host::random(),
+            incarnation: random(),
             ring: HashRing::of_node(node, cores),
-            seed: Seed(host::random()),
+            seed: Seed(random()),
             transport,
             settings: Settings {
                 idle_close: config.session.idle_close,
@@ -216,8 +232,9 @@ impl CorePlan {
                     push_floor: config.session.push_floor,
                     data_center: Name::from(config.node.data_center.as_str()),
                 },
-                journals,
+                journals: former.journals,
                 return_grace: config.data.return_grace,
+                operators: former.operators,
                 zone: Name::from(config.node.zone.as_str()),
                 cancel_from: config.admin.cancel_address_from.clone().into(),
                 listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),
@@ -355,6 +372,9 @@ struct Served {
     http: Vec<(Role, HttpListener)>,
     mesh: Mesh<Message>,
     signals: signal::Signals,
+    operators: Operators,
+    /// What they hold.
+    set: Arc<MetaState>,
 }
 
 async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
@@ -364,9 +384,12 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
         http,
         mesh,
         mut signals,
+        operators,
+        set,
     } = served;
     tracing::info!(role = "session", protocol = "bolt", address = %facts.bolt, cores = facts.cores, "listening");
-    let control = Control::new(mesh, facts, config.session.drain);
+    let set = MetaState::clone(&set);
+    let control = Control::new(mesh, facts, config.session.drain, (operators, set));
     let access = Access {
         token: config.admin.token,
         allow_unauthenticated: config.admin.allow_unauthenticated_admin,

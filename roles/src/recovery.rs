@@ -60,8 +60,6 @@ pub(crate) enum RecoveryError {
 pub(crate) struct Recovered {
     pub(crate) former: Former,
     pub(crate) replayed: Replayed,
-    /// Nothing can be lost: the machine has not gone down since, or the end was in order.
-    pub(crate) is_complete: bool,
     /// Stretches of the journal that could not be read.
     pub(crate) damages: u64,
 }
@@ -202,14 +200,17 @@ impl Journals {
                 ends.extend(end);
             }
         }
-        let is_sure = |end: &End| end.is_sealed || end.boot_id == Some(self.boot_id);
-        let damages = reading.damages;
-        let replayed = reading.finish();
+        let written_in = |end: &End| match end.is_sealed {
+            true => None,
+            false => Some(end.boot_id.unwrap_or_default()),
+        };
+        // Of several shards that of another start of the machine counts.
+        let boots = ends.iter().filter_map(written_in);
+        former.boot_id = boots.max_by_key(|boot_id| *boot_id != self.boot_id);
         Ok(Recovered {
             former,
-            damages,
-            is_complete: ends.iter().all(is_sure),
-            replayed,
+            damages: reading.damages,
+            replayed: reading.finish(),
         })
     }
 
@@ -255,6 +256,7 @@ impl Reading<'_> {
         let former = Former {
             segments,
             next_segment: manifest.next_segment,
+            boot_id: None,
             key: manifest.key,
             needs_snapshot: !is_sound || self.damages > 0,
         };

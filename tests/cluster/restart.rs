@@ -128,6 +128,40 @@ on_one_and_two_cores! {
         }
     }
 
+    fn what_operators_set_is_kept_whatever_ends_the_node(cores: usize) {
+        use rollcall_tests::Registration;
+        use rollcall_tests::http::{exchange, get, post};
+        let mut node = Rollcall::start(cores);
+        let shown = |node: &Rollcall| {
+            let value = |id| format!("/persistentData/query?dataInfoId={id}%23@%23DEFAULT_INSTANCE_ID%23@%23DEFAULT_GROUP");
+            let paths = [value("kept"), value("removed"), "/digest/pushSwitch".into(), "/api/clientManager/query".into()];
+            paths.map(|path| get(node.addresses.meta, &path).body)
+        };
+        node.put_config("kept", 7, "value");
+        node.put_config("removed", 8, "value");
+        node.remove_config("removed", 9);
+        node.stop_pushes(true);
+        let listed = r#"{"FORBIDDEN_PUB":{"IP_FULL":["127.0.0.1"]}}"#;
+        assert_eq!(post(node.addresses.meta, "/blacklist/update", listed).json()["success"], true);
+        let off = "POST /api/clientManager/clientOff HTTP/1.1\r\nHost: meta\r\nConnection: close\r\n\
+                   Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 12\r\n\r\nips=10.0.0.7";
+        assert_eq!(exchange(node.addresses.meta, off).json()["success"], true);
+        let before = shown(&node);
+        assert!(before[0].contains("value") && before[2].contains("closed") && before[3].contains("10.0.0.7"), "{before:?}");
+
+        for end in [Rollcall::kill, |node: &mut Rollcall| assert!(node.stop().success())] {
+            end(&mut node);
+            node.restart();
+
+            assert_eq!(shown(&node), before);
+        }
+        node.stop_pushes(false);
+        let mut client = node.client();
+        client.register_well(&Registration::new("black", "p").publish(Some(&["value".into()])));
+        client.register_well(&Registration::new("black", "s").subscribe("zone"));
+        assert!(client.list().zones.is_empty(), "every core knows the blacklist");
+    }
+
     fn a_configuration_value_is_told_again_after_the_clients_come_back(cores: usize) {
         use rollcall_tests::{Published, Relay};
         let node = Rollcall::start(cores);

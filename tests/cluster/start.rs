@@ -52,6 +52,27 @@ on_one_and_two_cores! {
         }
     }
 
+    fn a_data_directory_in_use_is_one_line_and_exit_code_69(cores: usize) {
+        let node = Rollcall::start(cores);
+
+        let (code, said) = outcome(&mut Options::cores(cores).command(&Addresses::free(), node.data_dir()));
+
+        assert_eq!(code, Some(UNAVAILABLE), "{said}");
+        let pid = node.pid();
+        let must = format!("is in use by process {pid}; stop it or give --data-dir another one");
+        assert!(one_line(&said).ends_with(&must), "{said}");
+    }
+
+    fn what_operators_set_is_never_forgotten_silently(cores: usize) {
+        let data_dir = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(data_dir.path().join("operators.redb"), "damaged").expect("a temporary folder");
+
+        let (code, said) = outcome(&mut Options::cores(cores).command(&Addresses::free(), data_dir.path()));
+
+        assert_eq!(code, Some(UNAVAILABLE), "{said}");
+        assert!(one_line(&said).contains("operators.redb: damaged"), "{said}");
+    }
+
     fn a_port_left_to_the_system_is_told_in_the_log(cores: usize) {
         let node = Rollcall::start(cores);
         let port = node.addresses.bolt.port().to_string();

@@ -169,6 +169,11 @@ impl Rollcall {
         self.process.id()
     }
 
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
     /// Sends SIGTERM and does not wait.
     pub fn terminate(&self) {
         signal(self.pid(), "TERM");

@@ -8,6 +8,7 @@ use rollcall_core::names::Scope;
 use rollcall_core::session::EndedBy;
 
 use crate::client::{Client, Publishing, Subscribing, Zones};
+use crate::crashes::{self, Loss};
 use crate::sockets::Push;
 use crate::world::{ConnectionKey, World};
 
@@ -68,6 +69,15 @@ impl Truth {
         Ok(())
     }
 
+    /// The owner is back with this datum: what it had given beyond that was shown to nobody, or is given anew.
+    pub(crate) fn restart(&mut self, service: usize, datum: Option<&Datum>, loss: Loss) {
+        let version = datum.map_or(1, |datum| datum.version().wire());
+        // Records are lost in any order with the power: under the last version there may be another content.
+        let is_kept = |known: i64| known < version || known == version && loss == Loss::Process;
+        self.history[service].retain(|&known, _| known == 1 || is_kept(known));
+        self.gone.clear();
+    }
+
     /// A client was answered; if that was to its last word on a registration, that is gone for good.
     pub(crate) fn answered(&mut self, client: &Client, register_id: &str, version: i64) {
         let mut publishers = client.publishers.iter();
@@ -118,6 +128,9 @@ fn part(content: &Content, scope: &str, zone: &str) -> Zones {
 pub(crate) fn check_push(world: &mut World, key: ConnectionKey, push: &Push) -> Result<(), String> {
     a_push_reaches_only_who_asked_there(world, key, push)?;
     a_push_never_goes_back(world, key, push)?;
+    if world.life > 0 {
+        crashes::check_push(world, key, push)?;
+    }
     a_push_shows_what_the_owner_had_at_its_version(world, push)
 }
 

@@ -12,7 +12,7 @@ use crate::invariants;
 use crate::planted::Planted;
 use crate::world::{Size, World};
 
-const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 const BUSY_TICKS: u32 = 1500;
 const SETTLING_TICKS: u32 = 200;
 /// Longer than the longest pause between two tries of a push, and what may come before it.
@@ -84,16 +84,14 @@ pub(crate) fn run_drain(seed: u64, size: Size, planted: Option<Planted>) -> Resu
     world.broken.map_or(Ok(world.trace), Err)
 }
 
-fn step(world: &mut World, by: Duration) -> Result<(), String> {
+pub(crate) fn step(world: &mut World, by: Duration) -> Result<(), String> {
     world.tick(by);
     world.broken.take().map_or(Ok(()), Err)
 }
 
 fn populated(seed: u64, size: Size, planted: Option<Planted>, tables: Seed) -> World {
     let mut world = World::new(seed, size, planted, tables);
-    for _ in 0..7 {
-        world.add_client();
-    }
+    world.populate();
     world
 }
 
@@ -106,6 +104,10 @@ impl World {
             datum.map(|datum| datum.version().wire())
         });
         versions.collect()
+    }
+
+    pub(crate) fn populate(&mut self) {
+        (0..7).for_each(|_| self.add_client());
     }
 
     fn add_client(&mut self) {
@@ -163,7 +165,7 @@ impl World {
     }
 
     /// Those who want to be connected and may be.
-    fn reconnect(&mut self) {
+    pub(crate) fn reconnect(&mut self) {
         for client in 0..self.clients.len() {
             let one = &self.clients[client];
             if one.lives && one.connection.is_none() && one.reconnects_at <= self.now.monotonic {
@@ -192,11 +194,7 @@ impl World {
 
     fn act_as(&mut self, client: usize) {
         match self.random.below(100) {
-            0..30 => self.republish(client),
-            30..38 => self.unpublish(client),
-            38..48 => self.add_publisher(client),
-            48..54 => self.add_subscriber(client),
-            54..60 => self.unsubscribe(client),
+            work @ 0..60 => self.work_on(client, work),
             60..80 => {
                 let noticed = Duration::from_millis(self.random.below(2500));
                 self.leave(client, noticed, EndedBy::Peer);
@@ -213,6 +211,24 @@ impl World {
                 }
             }
             _ => self.kill(client),
+        }
+    }
+
+    /// What a client does that has no accident, but may end.
+    pub(crate) fn work_as(&mut self, client: usize) {
+        match self.random.below(63) {
+            work @ 0..60 => self.work_on(client, work),
+            _ => self.kill(client),
+        }
+    }
+
+    fn work_on(&mut self, client: usize, work: u64) {
+        match work {
+            0..30 => self.republish(client),
+            30..38 => self.unpublish(client),
+            38..48 => self.add_publisher(client),
+            48..54 => self.add_subscriber(client),
+            _ => self.unsubscribe(client),
         }
     }
 

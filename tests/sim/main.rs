@@ -2,6 +2,8 @@
 //! at every tick. A failure prints its seed; the same seed fails the same way.
 
 mod client;
+mod crashes;
+mod disk;
 mod invariants;
 mod life;
 mod planted;
@@ -85,6 +87,22 @@ fn a_node_that_stops_removes_nothing() {
 }
 
 #[test]
+fn a_node_that_goes_down_and_comes_back_shows_nobody_less() {
+    for seed in SEEDS {
+        for &size in &SIZES[..3] {
+            crash_holds(seed, size);
+        }
+    }
+}
+
+fn crash_holds(seed: u64, size: Size) {
+    let first = crashes::run(seed, size, None);
+    let trace = first.unwrap_or_else(|what| panic!("{size:?} {what}"));
+    let again = crashes::run_with(seed, size, None, Seed(!seed));
+    assert_eq!(again, Ok(trace), "seed={seed} {size:?} differs from itself");
+}
+
+#[test]
 fn stories_are_told_as_written() {
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/sim/scripts");
     let mut paths: Vec<_> = std::fs::read_dir(scripts)
@@ -109,6 +127,9 @@ fn a_fresh_seed() {
     for size in SIZES {
         holds(random.next(), size);
     }
+    for &size in &SIZES[..3] {
+        crash_holds(random.next(), size);
+    }
 }
 
 /// Many seeds, for a long look: `ROLLCALL_SIM_SEEDS=1000 cargo test --test sim many_seeds`.
@@ -124,6 +145,11 @@ fn many_seeds() {
                 panic!("{size:?} {what}");
             }
         }
+        for &size in &SIZES[..3] {
+            if let Err(what) = crashes::run(seed, size, None) {
+                panic!("{size:?} {what}");
+            }
+        }
     }
 }
 
@@ -133,16 +159,29 @@ fn a_take_over_that_was_lost_leaves_no_ghost_of_the_one_before() {
     holds(211, size(2, 1));
 }
 
+#[test]
+fn a_kill_before_a_loss_of_power_loses_no_more_than_the_interval() {
+    crash_holds(15, size(1, 2));
+}
+
 /// Asserts that a rule breaks when this bug is there.
 fn is_found(bug: Planted) {
+    let is_of_restart = matches!(
+        bug,
+        Planted::WriteAnsweredEarly | Planted::CeilingForgotten | Planted::GraceForgotten
+    );
     let run = match bug {
         Planted::DrainRemoves => life::run_drain,
+        _ if is_of_restart => crashes::run,
         _ => life::run,
     };
-    let sizes = SIZES.iter().skip(1);
+    let sizes = match is_of_restart {
+        true => &SIZES[..3],
+        false => &SIZES[1..],
+    };
     let mut runs = SEEDS
         .iter()
-        .flat_map(|&seed| sizes.clone().map(move |&size| (seed, size)));
+        .flat_map(|&seed| sizes.iter().map(move |&size| (seed, size)));
     let found = runs.find_map(|(seed, size)| run(seed, size, Some(bug)).err());
     println!("{bug:?}: {}", found.as_deref().unwrap_or("not found"));
     assert!(found.is_some(), "{bug:?} was not found");
@@ -175,4 +214,7 @@ planted! {
     answered_without_owner: AnsweredWithoutOwner,
     push_to_another: PushToAnother,
     notice_never_sent: NoticeNeverSent,
+    write_answered_early: WriteAnsweredEarly,
+    ceiling_forgotten: CeilingForgotten,
+    grace_forgotten: GraceForgotten,
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollcall_core::data::journal::{self, Operation};
 use rollcall_core::exchange::{Change, ToData, ToSession};
 use rollcall_core::machine::Instant;
 use rollcall_core::names::{DataInfoId, Member, RegisterId};
@@ -14,6 +15,7 @@ use rollcall_core::session::Event;
 use rollcall_core::session::lane::{Lane, ToHome};
 use rollcall_core::version::DatumVersion;
 
+use crate::disk::Done;
 use crate::world::{ConnectionKey, World};
 
 /// One bug.
@@ -49,6 +51,12 @@ pub(crate) enum Planted {
     PushToAnother,
     /// A change that reached the owner is told to nobody.
     NoticeNeverSent,
+    /// A write of the journal counts before the kernel has it.
+    WriteAnsweredEarly,
+    /// A start does not know which versions were given.
+    CeilingForgotten,
+    /// Publishers known from before a restart do not await their client.
+    GraceForgotten,
 }
 
 /// What the bugs remember.
@@ -58,6 +66,8 @@ pub(crate) struct Mischief {
     replays: Vec<(Instant, Member, Member, ToData)>,
     hidden: BTreeMap<(Member, DataInfoId), DatumVersion>,
     snapshots: BTreeMap<(Member, DataInfoId), Vec<Arc<Publisher>>>,
+    /// What a disk was said to have written; it gets it with the next write.
+    unwritten: BTreeMap<usize, Operation>,
 }
 
 impl World {
@@ -75,6 +85,25 @@ impl World {
             let core = self.core_of(owner);
             self.tell_data(core, session, message);
         }
+    }
+
+    /// The write counts at once, and is done when the next one comes.
+    pub(crate) fn answer_early(&mut self, core: usize, operation: Operation) {
+        let now = self.now.monotonic;
+        let bytes = match &operation {
+            Operation::Write { bytes, .. } => bytes.clone(),
+            _ => Vec::new(),
+        };
+        if let Some(earlier) = self.mischief.unwritten.insert(core, operation) {
+            let disk = self.cores[core].disk_mut();
+            disk.ask(now, journal::Lane::Turn, earlier);
+            disk.finished(now);
+        }
+        self.cores[core].early = Some(Done {
+            lane: journal::Lane::Turn,
+            result: Ok(()),
+            buffer: bytes,
+        });
     }
 
     pub(crate) fn tamper_with_event(&mut self, core: usize, mut event: Event) -> Option<Event> {

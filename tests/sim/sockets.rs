@@ -70,6 +70,16 @@ impl Connection {
         }
     }
 
+    /// The server is gone, and all that was on its way with it.
+    pub(crate) fn on_crash(&mut self, now: Instant, ended_by: EndedBy) {
+        self.is_used = false;
+        self.to_server.clear();
+        self.to_client.clear();
+        self.is_parked = false;
+        self.full_until = None;
+        self.ended.get_or_insert((ended_by, now));
+    }
+
     fn say(&mut self, at: Instant, event: session::Event) {
         let at = self.to_server.back().map_or(at, |&(last, _)| last.max(at));
         self.to_server.push_back((at, event));

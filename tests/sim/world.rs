@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rollcall_core::data::journal::Journal;
+use rollcall_core::data::journal::{self, Journal, Operation};
 use rollcall_core::data::{self, Data};
 use rollcall_core::exchange::ToData;
 use rollcall_core::machine::{Instant, Machine, Now};
@@ -16,6 +16,7 @@ use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 
 use crate::client::Client;
+use crate::disk::{Disk, Done};
 use crate::invariants::{self, Truth};
 use crate::planted::{Mischief, Planted};
 use crate::random::Random;
@@ -38,8 +39,12 @@ pub(crate) struct Size {
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) size: Size,
+    pub(crate) tables: Seed,
     pub(crate) random: Random,
     pub(crate) now: Now,
+    /// How often the processes and the machines went down.
+    pub(crate) life: u64,
+    pub(crate) boot: u64,
     pub(crate) services: Vec<DataInfoId>,
     pub(crate) cores: Vec<Core>,
     pub(crate) clients: Vec<Client>,
@@ -68,6 +73,11 @@ pub(crate) struct Core {
     pub(crate) member: Member,
     pub(crate) session: Session,
     pub(crate) data: Data,
+    pub(crate) disk: Option<Disk>,
+    /// What its disk is said to have done though it has not.
+    pub(crate) early: Option<Done>,
+    /// When its disk was last in trouble.
+    pub(crate) troubled_at: Option<Instant>,
     lanes: Vec<LaneTo>,
     /// The generation of each slot, and those that are free.
     generations: Vec<u32>,
@@ -99,6 +109,9 @@ impl World {
         Self {
             seed,
             size,
+            tables,
+            life: 0,
+            boot: 0,
             random: Random::new(seed),
             now: Now {
                 monotonic: Instant(1_000_000_000),
@@ -125,6 +138,22 @@ impl World {
         }
     }
 
+    /// A world of nodes that journal what they hold.
+    pub(crate) fn with_disks(
+        seed: u64,
+        size: Size,
+        planted: Option<Planted>,
+        tables: Seed,
+    ) -> Self {
+        let mut world = Self::new(seed, size, planted, tables);
+        for core in 0..world.cores.len() {
+            world.cores[core].disk = Some(Disk::default());
+            world.restart(core);
+            world.finish_start(core);
+        }
+        world
+    }
+
     /// Whether owners are never asked across a network, so that nothing can be lost.
     pub(crate) fn is_lossless(&self) -> bool {
         self.size.nodes == 1
@@ -146,6 +175,7 @@ impl World {
         for core in 0..self.cores.len() {
             self.receive_streams(core);
             self.receive_lanes(core);
+            self.hear_disk(core, self.now.monotonic);
             self.receive_sockets(core);
             self.turn(core);
             self.move_lanes(core);
@@ -255,9 +285,10 @@ impl World {
         self.now.monotonic + Duration::from_millis(self.random.below(up_to))
     }
 
-    fn turn(&mut self, core: usize) {
+    pub(crate) fn turn(&mut self, core: usize) {
         let mut out = Vec::new();
         self.cores[core].data.handle_timeout(self.now, &mut out);
+        self.record_all(core);
         self.perform_data(core, out);
         let mut out = Vec::new();
         self.cores[core].session.handle_timeout(self.now, &mut out);
@@ -300,8 +331,13 @@ impl World {
     fn perform_data(&mut self, core: usize, effects: Vec<data::Effect>) {
         let owner = self.cores[core].member;
         for effect in effects {
-            let data::Effect::ToSession { session, message } = effect else {
-                panic!("without a journal there is nothing else to do: {effect:?}");
+            let (session, message) = match effect {
+                data::Effect::ToSession { session, message } => (session, message),
+                data::Effect::Disk { lane, operation } => {
+                    self.ask_disk(core, lane, operation);
+                    continue;
+                }
+                data::Effect::Report(_) => continue,
             };
             self.note(&format!("{owner:?} to {session:?} {message:?}"));
             let Some(message) = self.tamper_with_answer(session, message) else {
@@ -314,6 +350,64 @@ impl World {
                 self.tell_session(to, session::Event::FromData(message));
             } else {
                 self.send(owner, session, || Message::ToSession(bytes.clone()));
+            }
+        }
+    }
+
+    fn ask_disk(&mut self, core: usize, lane: journal::Lane, operation: Operation) {
+        self.note(&format!("{core} {lane:?} {operation:?}"));
+        let at = self.now.monotonic + Disk::delay(&mut self.random);
+        let is_early = self.is_planted(Planted::WriteAnsweredEarly);
+        if is_early && lane == journal::Lane::Turn {
+            self.answer_early(core, operation);
+        } else {
+            self.cores[core].disk_mut().ask(at, lane, operation);
+        }
+    }
+
+    /// Tells a shard what its disk has done until then.
+    pub(crate) fn hear_disk(&mut self, core: usize, until: Instant) {
+        let disk = self.cores[core].disk.as_mut();
+        let finished = disk.map_or_else(Vec::new, |disk| disk.finished(until));
+        let early = self.cores[core].early.take();
+        for done in finished.into_iter().chain(early) {
+            self.tell_disk_done(core, done);
+        }
+        let is_troubled = self.cores[core].data.journal().trouble().is_some();
+        if is_troubled {
+            self.cores[core].troubled_at = Some(self.now.monotonic);
+        }
+    }
+
+    pub(crate) fn tell_disk_done(&mut self, core: usize, done: Done) {
+        let mut out = Vec::new();
+        let Done {
+            lane,
+            result,
+            buffer,
+        } = done;
+        let event = data::Event::Disk {
+            lane,
+            result,
+            buffer,
+        };
+        self.cores[core].data.handle(self.now, event, &mut out);
+        self.perform_data(core, out);
+    }
+
+    /// What changed without anybody saying so: the end of a grace.
+    fn record_all(&mut self, core: usize) {
+        if self.cores[core].disk.is_none() {
+            return;
+        }
+        for service in 0..self.services.len() {
+            let id = &self.services[service];
+            if self.ring.owner(id) != self.cores[core].member {
+                continue;
+            }
+            let datum = self.cores[core].data.datum(id);
+            if let Err(what) = self.truth.record(service, datum) {
+                self.break_rule(what);
             }
         }
     }
@@ -468,6 +562,9 @@ impl Core {
             member: me,
             session: Session::new(place, tables),
             data: Data::new(tables, DatumVersion::NOTHING_KNOWN, Journal::off()),
+            disk: None,
+            early: None,
+            troubled_at: None,
             lanes: (0..size.cores).map(|_| LaneTo::default()).collect(),
             generations: Vec::new(),
             free: Vec::new(),
@@ -483,6 +580,28 @@ impl Core {
         let generation = &mut self.generations[slot as usize];
         *generation += 1;
         (slot, *generation)
+    }
+
+    pub(crate) fn disk_mut(&mut self) -> &mut Disk {
+        self.disk.as_mut().expect("a world with disks")
+    }
+
+    /// The process is started again: only its disk, and the numbers of connections, go on.
+    pub(crate) fn begin_life(
+        &mut self,
+        data: Data,
+        size: Size,
+        ring: &HashRing,
+        seed: u64,
+        tables: Seed,
+    ) {
+        let fresh = Self::new(self.member, size, ring, seed, tables);
+        self.session = fresh.session;
+        self.lanes = fresh.lanes;
+        self.data = data;
+        self.early = None;
+        self.troubled_at = None;
+        self.free = (0..self.generations.len() as u32).collect();
     }
 
     pub(crate) fn generation(&self, slot: u32) -> u32 {

@@ -6,7 +6,7 @@
 //! If the machine itself went down, what was changed last may never have reached the disk. The lists that then may be older than what
 //! subscribers hold are held back until everybody in them is back, for a shorter time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::limits;
@@ -35,16 +35,11 @@ pub(super) struct Awaiting {
 #[derive(Debug)]
 struct Held {
     until: Instant,
-    changed: BTreeSet<DataInfoId>,
-    asking: BTreeMap<DataInfoId, BTreeMap<Member, DatumVersion>>,
+    asking: BTreeMap<DataInfoId, Asking>,
 }
 
-/// A list that was held and is shown: to whoever asked for it.
-#[derive(Debug)]
-pub(super) struct Released {
-    pub(super) data_info_id: DataInfoId,
-    pub(super) asking: BTreeMap<Member, DatumVersion>,
-}
+/// Who asked for a list, and which version of it they have.
+pub(super) type Asking = BTreeMap<Member, DatumVersion>;
 
 /// What the end of a grace means.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +63,6 @@ impl Awaiting {
     ) -> Self {
         let held = (!is_complete).then(|| Held {
             until: now + limits::HELD_AFTER_POWER_LOSS,
-            changed: BTreeSet::new(),
             asking: BTreeMap::new(),
         });
         Self {
@@ -106,20 +100,17 @@ impl Awaiting {
 
     /// When something ends.
     pub(super) fn next_timeout(&self) -> Instant {
-        let held = self.held.as_ref().map(|held| held.until);
-        held.map_or(self.until, |held| held.min(self.until))
+        self.held.as_ref().map_or(self.until, |held| held.until)
     }
 
-    /// Whether this list is shown to nobody yet.
+    /// Whether this list is shown to nobody yet. One of which nothing is known may have been lost as a whole.
     pub(super) fn holds(&self, datum: &Datum) -> bool {
-        self.held.is_some() && (datum.awaiting > 0 || datum.was_never_published())
+        self.held.is_some() && !datum.is_whole_again
     }
 
-    /// A list that is held has changed.
-    pub(super) fn hold_change(&mut self, data_info_id: DataInfoId) {
-        if let Some(held) = &mut self.held {
-            held.changed.insert(data_info_id);
-        }
+    /// Whether any list may be held.
+    pub(super) fn holds_any(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Somebody asks for a list that is held.
@@ -144,34 +135,24 @@ impl Awaiting {
         }
     }
 
-    /// Everybody in this list is back.
-    pub(super) fn release(&mut self, data_info_id: &DataInfoId) -> Option<Released> {
-        let held = self.held.as_mut()?;
-        let asking = held.asking.remove(data_info_id);
-        let is_changed = held.changed.remove(data_info_id);
-        (asking.is_some() || is_changed).then(|| Released {
-            data_info_id: data_info_id.clone(),
-            asking: asking.unwrap_or_default(),
-        })
+    /// Everybody in this list is back: who asked for it.
+    pub(super) fn release(&mut self, data_info_id: &DataInfoId) -> Option<Asking> {
+        self.held.as_mut()?.asking.remove(data_info_id)
     }
 
     /// The next list that was held long enough; none if nothing is to be shown at `now`.
-    pub(super) fn release_next(&mut self, now: Instant) -> Option<Released> {
+    pub(super) fn release_next(&mut self, now: Instant) -> Option<(DataInfoId, Asking)> {
         let held = self.held.as_mut().filter(|held| held.until <= now)?;
-        let asked = held.asking.keys().next();
-        let next = asked.or_else(|| held.changed.first()).cloned();
-        match next {
-            Some(data_info_id) => self.release(&data_info_id),
-            None => {
-                self.held = None;
-                None
-            }
+        let next = held.asking.pop_first();
+        if next.is_none() {
+            self.held = None;
         }
+        next
     }
 
-    /// What the end of the grace means, a step at a time; nothing before it ends.
+    /// What the end of the grace means, a step at a time; nothing before it ends, or while a list is held.
     pub(super) fn end(&mut self, now: Instant) -> Option<End> {
-        if self.until > now {
+        if self.until > now || self.held.is_some() {
             return None;
         }
         if !self.is_over && self.is_most_missing() && self.until < self.extended_until_max {

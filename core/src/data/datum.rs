@@ -24,6 +24,8 @@ pub struct Datum {
     pub(super) kept_until: Option<Instant>,
     /// How many of its publishers await their client since a restart.
     pub(super) awaiting: usize,
+    /// It had such, and none is left.
+    pub(super) is_whole_again: bool,
 }
 
 /// What became of a registration.
@@ -47,6 +49,7 @@ impl Default for Datum {
             interested: Vec::new(),
             kept_until: None,
             awaiting: 0,
+            is_whole_again: false,
         }
     }
 }

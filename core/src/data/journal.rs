@@ -68,6 +68,8 @@ pub struct Former {
     pub segments: Vec<(u64, u64)>,
     /// The first number that no segment had.
     pub next_segment: u64,
+    /// The start of the machine in which they were written, unless they lack nothing whatever happened: they are sealed, or none.
+    pub boot_id: Option<[u8; 16]>,
     /// The manifest's key; of a directory that was never used a random number that nobody outside knows.
     pub key: u64,
     /// What was replayed is not in these segments, or not safe there: another number of shards wrote it, or some of it is damaged.
@@ -114,6 +116,8 @@ enum Step {
     },
     /// The next step of a snapshot, or of the first segment of a life.
     Snapshot,
+    /// A segment of a former life.
+    SyncFormer,
     /// Files that nobody names.
     Remove,
 }
@@ -124,8 +128,14 @@ pub struct Journal {
     life: Life,
     condition: Condition,
     key: u64,
+    /// The last start of the machine in which nothing was missing.
+    complete_in: [u8; 16],
+    /// A snapshot is due whatever the log has come to.
+    wants_snapshot: bool,
     /// Segments that the manifest may name, and their bytes, oldest first; the live one is the last.
     named: Vec<(u64, u64)>,
+    /// What a killed life wrote last may be in the kernel only.
+    unsynced: Vec<u64>,
     /// Files that no manifest names.
     strays: Vec<u64>,
     next_segment: u64,
@@ -178,9 +188,16 @@ impl Journal {
             false => Condition::Healthy,
         };
         let mut journal = Self {
-            life,
             condition,
             key: former.key,
+            complete_in: former.boot_id.unwrap_or(life.boot_id),
+            wants_snapshot: false,
+            life,
+            unsynced: former
+                .segments
+                .iter()
+                .map(|&(segment, _)| segment)
+                .collect(),
             named: former.segments,
             strays: Vec::new(),
             next_segment: former.next_segment,
@@ -210,6 +227,17 @@ impl Journal {
     /// waited for.
     pub fn is_ready(&self) -> bool {
         matches!(self.condition, Condition::Failed { .. }) || self.snapshot.is_none()
+    }
+
+    /// Whether it lacks nothing that was ever shown. After a loss of power it may, and so do later lives until that is made up for.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete_in == self.life.boot_id
+    }
+
+    /// What may have been missing is made up for: the next start need not know.
+    pub(super) fn be_complete(&mut self) {
+        self.complete_in = self.life.boot_id;
+        self.wants_snapshot = true;
     }
 
     /// What is wrong with it, for whoever asks after its health.
@@ -401,7 +429,11 @@ impl Journal {
             return None;
         }
         let may_go_on = |snapshot| self.may_go_on(snapshot);
-        if !self.strays.is_empty() || self.snapshot.as_ref().is_some_and(may_go_on) {
+        let has_chores = !self.strays.is_empty() || !self.unsynced.is_empty();
+        if has_chores || self.snapshot.as_ref().is_some_and(may_go_on) {
+            return Some(Instant::default());
+        }
+        if self.wants_snapshot && self.snapshot.is_none() && self.gates() {
             return Some(Instant::default());
         }
         if let Condition::Failed { retry_at, .. } = self.condition
@@ -569,6 +601,11 @@ impl Journal {
             Operation::Sync {
                 file: File::Segment(segment),
             }
+        } else if let Some(segment) = self.unsynced.pop() {
+            self.step = Some(Step::SyncFormer);
+            Operation::Sync {
+                file: File::Segment(segment),
+            }
         } else if !self.strays.is_empty() {
             self.step = Some(Step::Remove);
             let strays = std::mem::take(&mut self.strays);
@@ -591,7 +628,7 @@ impl Journal {
         match step {
             Step::Sync { segment, end } => self.on_synced(now, segment, end),
             Step::Snapshot => self.on_snapshot_step(),
-            Step::Remove => {}
+            Step::SyncFormer | Step::Remove => {}
         }
     }
 
@@ -635,7 +672,7 @@ impl Journal {
             shard: self.life.shard,
             segment,
             salt: self.manifest([]).salt(segment),
-            boot_id: self.life.boot_id,
+            boot_id: self.complete_in,
         }
     }
 

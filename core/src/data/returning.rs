@@ -6,7 +6,7 @@ use crate::limits;
 use crate::machine::{Instant, Now};
 use crate::names::DataInfoId;
 
-use super::awaiting::{Awaiting, End, Released};
+use super::awaiting::{Asking, Awaiting, End};
 use super::datum::Datum;
 use super::journal::replay::ReplayedService;
 use super::{Data, Effect, Report};
@@ -14,14 +14,9 @@ use super::{Data, Effect, Report};
 impl Data {
     /// Takes what was replayed: it is served from here on, and its publishers await their clients for this grace.
     ///
-    /// If it may be incomplete, because the machine went down, lists are held back until all in them are back, for a while.
-    pub fn recover(
-        &mut self,
-        now: Instant,
-        grace: Duration,
-        replayed: Vec<ReplayedService>,
-        is_complete: bool,
-    ) {
+    /// If the journal may lack something, because the machine went down, lists are held back until all in them are back, for a while.
+    pub fn recover(&mut self, now: Instant, grace: Duration, replayed: Vec<ReplayedService>) {
+        let is_complete = self.journal.is_complete();
         let mut awaited = Vec::new();
         for service in replayed {
             let data_info_id = service.data_info_id;
@@ -38,6 +33,10 @@ impl Data {
             }
         }
         let publishers = self.stored_publishers;
+        if !is_complete {
+            self.unsure = self.versions.highest();
+            self.renewing = Some(0);
+        }
         if publishers > 0 || !is_complete {
             let awaiting = Awaiting::new(now, grace, awaited, publishers, is_complete);
             self.awaiting = Some(awaiting);
@@ -69,11 +68,38 @@ impl Data {
             return;
         };
         datum.awaiting -= 1;
-        if datum.awaiting == 0
-            && let Some(released) = awaiting.release(data_info_id)
+        datum.is_whole_again = datum.awaiting == 0;
+        if datum.is_whole_again
+            && let Some(asking) = awaiting.release(data_info_id)
         {
-            self.show(now, released);
+            self.show(now, data_info_id, asking);
         }
+    }
+
+    /// After a loss of power: gives every list a version of its own, and counts as complete once all are and none is held any more.
+    pub(super) fn renew_unsure(&mut self, now: Now) {
+        for _ in 0..limits::SERVICES_SETTLED_PER_TURN {
+            let Some(place) = self.renewing else {
+                return;
+            };
+            if let Some((place, data_info_id, _)) = self.datums.next_from(place) {
+                let data_info_id = data_info_id.clone();
+                self.renewing = Some(place + 1);
+                self.renew_if_unsure(now, &data_info_id);
+            } else if self.awaiting.as_ref().is_some_and(Awaiting::holds_any) {
+                return;
+            } else {
+                self.renewing = None;
+                self.journal.be_complete();
+            }
+        }
+    }
+
+    /// Whether the walk of `renew_unsure` has something to do.
+    pub(super) fn is_renewing(&self) -> bool {
+        let holds_any = || self.awaiting.as_ref().is_some_and(Awaiting::holds_any);
+        let renewing = self.renewing;
+        renewing.is_some_and(|place| self.datums.next_from(place).is_some() || !holds_any())
     }
 
     /// Ends what is over at `now`: lists that were held, then the grace; in slices.
@@ -82,8 +108,8 @@ impl Data {
             let Some(awaiting) = &mut self.awaiting else {
                 return;
             };
-            if let Some(released) = awaiting.release_next(now.monotonic) {
-                self.show(now, released);
+            if let Some((data_info_id, asking)) = awaiting.release_next(now.monotonic) {
+                self.show(now, &data_info_id, asking);
                 continue;
             }
             let (left, replayed) = (awaiting.left(), awaiting.replayed());
@@ -117,18 +143,26 @@ impl Data {
         }
     }
 
-    /// A list that was held is shown, above whatever may have been shown of it.
-    fn show(&mut self, now: Now, released: Released) {
-        let Released {
-            data_info_id,
-            asking,
-        } = released;
-        if self.datums.get(&data_info_id).is_none() {
-            return;
-        }
-        self.renew(now, &data_info_id);
+    /// A list that was held is shown to those who asked for it.
+    fn show(&mut self, now: Now, data_info_id: &DataInfoId, asking: Asking) {
+        self.renew_if_unsure(now, data_info_id);
         let asking = asking.into_iter();
         self.asking
             .extend(asking.map(|(session, have)| (session, data_info_id.clone(), have)));
+    }
+
+    /// What is shown under a version may not be what was shown under it before the machine went down: so it gets another.
+    pub(super) fn renew_if_unsure(&mut self, now: Now, data_info_id: &DataInfoId) {
+        let datum = self.datums.get(data_info_id);
+        let is_unsure = |datum: &Datum| {
+            datum.version() <= self.unsure
+                && !self
+                    .awaiting
+                    .as_ref()
+                    .is_some_and(|it| it.holds(datum) && datum.was_never_published())
+        };
+        if datum.is_some_and(is_unsure) {
+            self.renew(now, data_info_id);
+        }
     }
 }

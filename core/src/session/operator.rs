@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::machine::Now;
 use crate::message::received_config_data;
 use crate::message::received_data;
-use crate::meta::{self, MetaCommand, OffClient, Side};
+use crate::meta::{self, MetaCommand, MetaState, OffClient, Side};
 use crate::names::{ConnectId, DataInfoId};
 use crate::query::Order;
 use crate::version::{DatumVersion, VersionClock};
@@ -19,6 +19,14 @@ use super::pushes::{Seat, TopicKey};
 use super::{Effect, EndedBy, Session};
 
 impl Session {
+    /// The same core with what operators set before it began. No client is there yet.
+    #[must_use]
+    pub fn with_operators(mut self, meta: MetaState) -> Self {
+        self.pushes.set_stopped(meta.is_push_stopped());
+        self.meta = meta;
+        self
+    }
+
     /// The operators' data changed; every core applies the same commands in the same order.
     pub(super) fn on_meta(&mut self, now: Now, command: MetaCommand, out: &mut Vec<Effect>) {
         let Ok(applied) = self.meta.apply(command) else {

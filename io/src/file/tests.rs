@@ -1,3 +1,5 @@
+//! Real files: what a core is told of them, and what lies on the disk then.
+
 use std::fs;
 use std::future::Future;
 use std::path::PathBuf;

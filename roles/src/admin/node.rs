@@ -29,7 +29,7 @@ pub trait Node {
     /// Has all cores of this node do something; says how many connections it touched.
     fn order(&self, order: Order) -> Pending<Result<u64, Unanswered>>;
 
-    /// Has a command put in order and applied. Afterwards `meta` and every core of this node know it.
+    /// Has a command put in order, made to last and applied. Afterwards `meta` and every core of this node know it.
     fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>>;
 }
 
@@ -140,6 +140,8 @@ impl std::error::Error for Unanswered {}
 pub enum NotProposed {
     /// It was understood and not taken.
     Refused(Refusal),
+    /// It cannot be kept over a restart, and so was not taken; says why.
+    NotStored(String),
     /// Nobody put it in order in time.
     Unanswered(Unanswered),
 }

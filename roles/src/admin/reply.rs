@@ -200,6 +200,7 @@ pub(super) fn of_command<T>(result: Result<T, NotProposed>) -> Result<Result<T, 
     match result {
         Ok(applied) => Ok(Ok(applied)),
         Err(NotProposed::Refused(refusal)) => Ok(Err(refusal)),
+        Err(NotProposed::NotStored(why)) => Err(Problem::Unavailable { why }),
         Err(NotProposed::Unanswered(unanswered)) => Err(unanswered.into()),
     }
 }

@@ -104,12 +104,14 @@ impl Journal {
         let is_due = match self.condition {
             Condition::Failed { retry_at, .. } => retry_at <= now,
             Condition::Healthy => {
-                self.disk_bytes() > 2 * self.live_bytes + slack
+                self.wants_snapshot
+                    || self.disk_bytes() > 2 * self.live_bytes + slack
                     || self.named.len() > limits::JOURNAL_SEGMENTS_MAX
             }
             Condition::Off | Condition::Behind { .. } => false,
         };
         if is_due && self.seal == Seal::Open {
+            self.wants_snapshot = false;
             self.snapshot = Some(Snapshot::new());
         }
     }

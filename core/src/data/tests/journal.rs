@@ -82,7 +82,7 @@ impl Node {
 
     /// Starts on what is on this disk.
     fn start(disk: Disk, now: Now, boot_id: [u8; 16], durability: Durability) -> Self {
-        let (former, replayed, last_boot) = replay(&disk);
+        let (former, replayed) = replay(&disk);
         let life = Life {
             durability,
             cluster: 0,
@@ -92,13 +92,7 @@ impl Node {
         };
         let floor = replayed.highest;
         let mut data = Data::new(Seed(1), floor, Journal::new(life, former, floor));
-        let is_complete = last_boot.is_none_or(|last| last == boot_id);
-        data.recover(
-            now.monotonic,
-            limits::RETURN_GRACE,
-            replayed.services,
-            is_complete,
-        );
+        data.recover(now.monotonic, limits::RETURN_GRACE, replayed.services);
         let mut node = Self {
             data,
             now,
@@ -265,7 +259,7 @@ fn now() -> Now {
     }
 }
 
-fn replay(disk: &Disk) -> (Former, Replayed, Option<[u8; 16]>) {
+fn replay(disk: &Disk) -> (Former, Replayed) {
     let mut replay = Replay::new(Seed(1));
     let mut names = Interner::new(Seed(1));
     let Some(manifest) = disk.kernel.get(&File::Manifest) else {
@@ -273,7 +267,7 @@ fn replay(disk: &Disk) -> (Former, Replayed, Option<[u8; 16]>) {
             key: 77,
             ..Former::default()
         };
-        return (former, replay.finish(), None);
+        return (former, replay.finish());
     };
     let manifest = Manifest::decode(manifest).expect("replaced as a whole");
     let mut boot_id = None;
@@ -301,10 +295,11 @@ fn replay(disk: &Disk) -> (Former, Replayed, Option<[u8; 16]>) {
     let former = Former {
         segments,
         next_segment: manifest.next_segment,
+        boot_id,
         key: manifest.key,
         needs_snapshot: false,
     };
-    (former, replay.finish(), boot_id)
+    (former, replay.finish())
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! What the columns of the tables mean.
+
+/// A column's name and one sentence about it; columns whose name says it all are not here.
+pub(super) const GLOSSARY: &[(&str, &str)] = &[
+    (
+        "semantics",
+        "What a subscriber gets and what is kept: the value, a notice after which it reads, in memory or durable.",
+    ),
+    (
+        "p50_ms",
+        "Half of the times are below; of fan-outs from the publish to the last subscriber, median of the rounds' medians.",
+    ),
+    (
+        "best_ms",
+        "The shortest of all: what a quiet machine would show.",
+    ),
+    (
+        "delivery_p99_ms",
+        "99 % of single deliveries came within this time of the publish.",
+    ),
+    (
+        "server_us",
+        "CPU time of the whole server process per delivery or registration, in microseconds, median of the rounds.",
+    ),
+    ("server_us_best", "The same in the best round."),
+    (
+        "client_us",
+        "CPU time of the load generator per delivery, in microseconds.",
+    ),
+    (
+        "server_busy",
+        "Share of the measured time in which the server ran or stood in line for its CPU.",
+    ),
+    ("client_busy", "The same of the load generator."),
+    (
+        "time_ratio",
+        "Time of the first server by the time of this one, median of the rounds' ratios: below 1 the first is faster.",
+    ),
+    ("time_ratio_rounds", "The ratio of each round."),
+    (
+        "cpu_ratio",
+        "The same of the CPU time per delivery or registration: below 1 the first uses less.",
+    ),
+    ("cpu_ratio_rounds", "The ratio of each round."),
+    (
+        "rate_ratio",
+        "Rate of the first server by the rate of this one, median of the rounds' ratios: above 1 the first is faster.",
+    ),
+    ("rate_ratio_rounds", "The ratio of each round."),
+    (
+        "p99_ratio",
+        "The 99th percentile of the first by that of this one, median of the rounds' ratios.",
+    ),
+    (
+        "outstanding",
+        "Registrations that each connection leaves unanswered.",
+    ),
+    (
+        "max_over_median",
+        "Fairness: the slowest client by the median one.",
+    ),
+    ("rss_mib", "Resident memory of the server."),
+    (
+        "bytes_each",
+        "Growth of the server's resident memory by the count: everything included.",
+    ),
+    (
+        "overhead_bytes_each",
+        "The same without the published text.",
+    ),
+    (
+        "kernel_slab_bytes_each",
+        "Growth of the kernel's slab memory by the count, both ends of the connection included.",
+    ),
+    (
+        "crossings_each",
+        "Messages between the server's cores per registration or delivery, from its own counter.",
+    ),
+    (
+        "crossing_connections",
+        "Share of the connections whose messages the counter shows to cross cores.",
+    ),
+];
+
+/// What a column means.
+pub(super) fn meaning(column: &str) -> Option<&'static str> {
+    let entry = GLOSSARY.iter().find(|(name, _)| *name == column);
+    entry.map(|(_, meaning)| *meaning)
+}
