@@ -54,17 +54,7 @@ fn no_list_is_shorter_or_older_over_twenty_crashes() {
     drop(violated);
 
     let began = Instant::now();
-    for kill in 0..KILLS {
-        expect_none(
-            &violations,
-            Duration::from_millis(random.below(LIFE_MS_MAX)),
-        );
-        node.kill();
-        if kill % 4 == 0 {
-            node.restart_on_and_kill(CORES, Duration::from_millis(random.below(START_MS_MAX)));
-        }
-        node.restart();
-    }
+    crash(&mut node, &mut random, &violations);
     let took = began.elapsed();
     drop(paces);
     let _publishers: Vec<_> = publishers
@@ -87,19 +77,31 @@ fn no_list_is_shorter_or_older_over_twenty_crashes() {
         lists.iter().all(|lists| *lists > 4 * SERVICES),
         "too little happened: {lists:?}"
     );
+    assert_everybody_is_there(&node);
+}
+
+/// Kills the node at random moments, now and then before it is ready, and starts it again.
+fn crash(node: &mut Rollcall, random: &mut Random, violations: &Receiver<String>) {
+    for kill in 0..KILLS {
+        let life = Duration::from_millis(random.below(LIFE_MS_MAX));
+        expect_none(violations, life);
+        node.kill();
+        if kill % 4 == 0 {
+            node.restart_on_and_kill(CORES, Duration::from_millis(random.below(START_MS_MAX)));
+        }
+        node.restart();
+    }
+}
+
+fn assert_everybody_is_there(node: &Rollcall) {
+    let everybody = SERVICES * PUBLISHERS;
     let counts = node.counts();
-    assert!(
-        counts.contains(&format!("Publisher count: {}", SERVICES * PUBLISHERS)),
-        "{counts}"
-    );
-    assert_eq!(
-        node.metric("rollcall_stored_publishers"),
-        (SERVICES * PUBLISHERS) as u64
-    );
-    assert_eq!(
-        node.logged("journal damaged, what is sound is kept"),
-        Vec::<serde_json::Value>::new()
-    );
+    let expected = format!("Publisher count: {everybody}");
+    assert!(counts.contains(&expected), "{counts}");
+    assert_eq!(node.metric("rollcall_stored_publishers"), everybody as u64);
+    assert_eq!(node.metric("rollcall_publishers_awaiting"), 0);
+    let damaged = node.logged("journal damaged, what is sound is kept");
+    assert!(damaged.is_empty(), "{damaged:?}");
 }
 
 /// Three processes, of which each has a publisher of every service.

@@ -263,8 +263,10 @@ fn lists_are_whole_on_whatever_number_of_cores_comes_next() {
     let mut value = "a".to_owned();
     for (version, cores) in [(2, 2), (3, 1), (4, 2), (5, 2)] {
         node.kill();
-        // What is killed on its way to another number of cores has changed nothing.
-        node.restart_on_and_kill(3 - cores, Duration::from_millis(30));
+        // Whatever moment a start on yet another number of cores is killed at.
+        for millis in [10, 40, 80, 160] {
+            node.restart_on_and_kill(3 - cores, Duration::from_millis(millis));
+        }
         node.restart_on(cores);
 
         let mut subscriber = subscriber(&node, &services);

@@ -171,7 +171,7 @@ impl Rollcall {
 
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
-        self.data_dir.path()
+        &self.data_dir
     }
 
     /// Sends SIGTERM and does not wait.
@@ -222,11 +222,6 @@ impl Rollcall {
         self.restart();
     }
 
-    /// The folder of what it keeps on disk.
-    pub fn data_dir(&self) -> &Path {
-        &self.data_dir
-    }
-
     /// The lines it logged so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("no reader panics").clone()
@@ -245,11 +240,11 @@ impl Rollcall {
     /// A number that it tells in its metrics, with the labels as they stand there.
     pub fn metric(&self, name: &str) -> u64 {
         let text = http::get(self.addresses.data, "/metrics").body;
-        let values = text
+        let mut values = text
             .lines()
             .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let value = values
-            .last()
+            .next()
             .unwrap_or_else(|| panic!("no {name} in\n{text}"));
         value
             .parse()

@@ -382,7 +382,7 @@ fn a_killed_node_serves_the_same_lists_under_the_same_versions() {
 fn whoever_comes_back_unchanged_causes_nothing_and_changed_one_push() {
     let mut node = Node::new();
     node.put("s", publisher("a", 1, 1, "one"));
-    node.put("s", publisher("b", 1, 1, "two"));
+    node.put("s", publisher("b", 1, 7, "two"));
     node.settle();
     let mut node = node.kill();
     node.interest("s");
