@@ -38,6 +38,8 @@ pub(crate) struct Journals {
     /// Where this life writes.
     era: u64,
     cores: u16,
+    /// Former lives have said that this era is the truth.
+    is_current: bool,
     /// Where former lives wrote, if that was another era.
     before: Option<Current>,
     durability: Durability,
@@ -103,6 +105,7 @@ impl Journals {
             root,
             era: current.map_or(0, |current| current.era) + u64::from(before.is_some()),
             cores,
+            is_current: current.is_some() && before.is_none(),
             before,
             durability,
             boot_id: host::boot_id(),
@@ -134,9 +137,12 @@ impl Journals {
         if self.durability == Durability::Off {
             return Ok(());
         }
-        let Self { era, cores, .. } = *self;
-        let current = Current { era, cores };
-        replace(&self.root.join(CURRENT), &current.encode()).map_err(RecoveryError::Disk)?;
+        // What is said already needs no room on a disk that may have none.
+        if !self.is_current {
+            let Self { era, cores, .. } = *self;
+            let current = Current { era, cores };
+            replace(&self.root.join(CURRENT), &current.encode()).map_err(RecoveryError::Disk)?;
+        }
         self.remove_other_eras()
     }
 

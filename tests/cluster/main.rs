@@ -39,9 +39,12 @@ macro_rules! or_skip {
 mod bad_input;
 mod clients;
 mod closes;
+mod crashes;
+mod disk;
 mod drain;
 mod http;
 mod idle;
+mod journal;
 mod latency;
 mod limits;
 mod pushes;

@@ -191,6 +191,12 @@ impl Client {
         }))
     }
 
+    /// The next list that any subscriber's observer is called with, and the subscriber's name.
+    pub fn any_list(&mut self) -> (String, Seen) {
+        let event = self.expect("a list", |event| event.event == "data");
+        (event.name.clone(), seen(event))
+    }
+
     /// Reads a subscriber's lists until one fits; gives all, that one last.
     pub fn lists_until(&mut self, name: &str, fits: impl Fn(&Seen) -> bool) -> Vec<Seen> {
         let mut lists = vec![self.list(name)];

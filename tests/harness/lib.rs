@@ -8,6 +8,7 @@ pub mod drivers;
 pub mod frame;
 pub mod hessian;
 pub mod http;
+pub mod ledger;
 pub mod messages;
 pub mod program;
 pub mod raw;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Seen};
 pub use drivers::{EVERY_CLIENT, ONE_OF_EACH, Published};
+pub use ledger::{Ledger, Random, Witness};
 pub use messages::{List, Registration, Zones};
 pub use program::{Options, Rollcall};
 pub use raw::{Acknowledge, RawClient};

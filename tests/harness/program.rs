@@ -127,7 +127,9 @@ impl Options {
 pub struct Rollcall {
     process: Child,
     options: Options,
-    data_dir: TempDir,
+    data_dir: PathBuf,
+    /// Removed with the node, if it was made for it.
+    _temporary: Option<TempDir>,
     log: Arc<Mutex<Vec<String>>>,
     /// Where it listens.
     pub addresses: Addresses,
@@ -141,14 +143,22 @@ impl Rollcall {
 
     /// Starts a node and waits until it is ready.
     pub fn with(options: Options) -> Self {
-        let data_dir = tempfile::tempdir().expect("a temporary folder");
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let mut node = Self::on(options, temporary.path());
+        node._temporary = Some(temporary);
+        node
+    }
+
+    /// Starts a node on a folder that outlives it and waits until it is ready.
+    pub fn on(options: Options, data_dir: &Path) -> Self {
         let addresses = Addresses::free();
         let log = Arc::default();
-        let process = launch(&options, &addresses, data_dir.path(), &log);
+        let process = launch(&options, &addresses, data_dir, &log);
         Self {
             process,
             options,
-            data_dir,
+            data_dir: data_dir.to_owned(),
+            _temporary: None,
             log,
             addresses,
         }
@@ -161,7 +171,7 @@ impl Rollcall {
 
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
-        self.data_dir.path()
+        &self.data_dir
     }
 
     /// Sends SIGTERM and does not wait.
@@ -188,17 +198,57 @@ impl Rollcall {
 
     /// Starts the ended node again: same ports, same folder.
     pub fn restart(&mut self) {
-        self.process = launch(
-            &self.options,
-            &self.addresses,
-            self.data_dir.path(),
-            &self.log,
-        );
+        self.process = launch(&self.options, &self.addresses, &self.data_dir, &self.log);
+    }
+
+    /// Starts the ended node again, on a number of cores, and kills it so long after, ready or not.
+    pub fn restart_on_and_kill(&mut self, cores: usize, after: Duration) {
+        self.options.cores = cores;
+        let log = &self.log;
+        let (process, ready) = spawn(&self.options, &self.addresses, &self.data_dir, log);
+        self.process = process;
+        // Ready or not; only the end of its log would come sooner, and then there is nothing to kill.
+        let deadline = Instant::now() + after;
+        while ready
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            .is_ok()
+        {}
+        self.kill();
+    }
+
+    /// Starts the ended node again on another number of cores.
+    pub fn restart_on(&mut self, cores: usize) {
+        self.options.cores = cores;
+        self.restart();
     }
 
     /// The lines it logged so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("no reader panics").clone()
+    }
+
+    /// The lines with this message that it logged so far.
+    pub fn logged(&self, wanted: &str) -> Vec<Json> {
+        let log = self.log();
+        let lines = log
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let is_wanted = |line: &Json| message(line) == Some(wanted);
+        lines.filter(is_wanted).collect()
+    }
+
+    /// A number that it tells in its metrics, with the labels as they stand there.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = http::get(self.addresses.data, "/metrics").body;
+        let mut values = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = values
+            .next()
+            .unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        value
+            .parse()
+            .unwrap_or_else(|error| panic!("{name} {value}: {error}"))
     }
 
     /// A raw client.
@@ -365,12 +415,7 @@ fn launch(
     data_dir: &Path,
     log: &Arc<Mutex<Vec<String>>>,
 ) -> Child {
-    let mut process = options
-        .command(addresses, data_dir)
-        .spawn()
-        .expect("the server's binary runs");
-    let errors = process.stderr.take().expect("it was piped");
-    let ready = follow(BufReader::new(errors), Arc::clone(log));
+    let (mut process, ready) = spawn(options, addresses, data_dir, log);
     match ready.recv_timeout(PATIENCE) {
         Ok(()) => process,
         Err(end) => {
@@ -380,12 +425,26 @@ fn launch(
             } else {
                 "ended at start"
             };
-            panic!(
-                "the server {why}:\n{}",
-                log.lock().expect("no reader panics").join("\n")
-            );
+            // Let go before the panic, or the node's own end could not read it.
+            let log = log.lock().expect("no reader panics").join("\n");
+            panic!("the server {why}:\n{log}");
         }
     }
+}
+
+fn spawn(
+    options: &Options,
+    addresses: &Addresses,
+    data_dir: &Path,
+    log: &Arc<Mutex<Vec<String>>>,
+) -> (Child, Receiver<()>) {
+    let mut process = options
+        .command(addresses, data_dir)
+        .spawn()
+        .expect("the server's binary runs");
+    let errors = process.stderr.take().expect("it was piped");
+    let ready = follow(BufReader::new(errors), Arc::clone(log));
+    (process, ready)
 }
 
 /// Keeps the log lines, and tells when one says that the node is ready.
@@ -393,7 +452,8 @@ fn follow(lines: impl BufRead + Send + 'static, log: Arc<Mutex<Vec<String>>>) ->
     let (tell, ready) = mpsc::channel();
     std::thread::spawn(move || {
         for line in lines.lines().map_while(Result::ok) {
-            let says_ready = message(&line).as_deref() == Some("ready");
+            let parsed = serde_json::from_str(&line).unwrap_or(Json::Null);
+            let says_ready = message(&parsed) == Some("ready");
             log.lock().expect("no reader panics").push(line);
             if says_ready {
                 let _ = tell.send(());
@@ -404,10 +464,9 @@ fn follow(lines: impl BufRead + Send + 'static, log: Arc<Mutex<Vec<String>>>) ->
 }
 
 /// The message of a JSON log line.
-fn message(line: &str) -> Option<String> {
-    let line: Json = serde_json::from_str(line).ok()?;
+fn message(line: &Json) -> Option<&str> {
     let message = line
         .get("message")
         .or_else(|| line.get("fields")?.get("message"))?;
-    message.as_str().map(str::to_owned)
+    message.as_str()
 }

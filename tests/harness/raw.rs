@@ -2,7 +2,7 @@
 //!
 //! It decides how pushes are acknowledged, when it reads and from which port it comes, which no published client leaves to a test.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::PATIENCE;
 use crate::frame::{Frame, HEARTBEAT, Kind};
 use crate::hessian::Value;
-use crate::messages::{self, Config, List, Registered};
+use crate::messages::{self, Config, List, Registered, Registration};
 use crate::text::Text;
 
 /// What a raw client answers to a push.
@@ -43,10 +43,26 @@ pub struct RawClient {
 impl RawClient {
     /// Connects, from whatever port the system gives.
     pub fn connect(session: SocketAddr) -> Self {
-        let stream =
-            TcpStream::connect_timeout(&session, PATIENCE).expect("the session takes connections");
-        stream.set_nodelay(true).expect("a socket of ours");
-        Self {
+        Self::try_connect(session).expect("the session takes connections")
+    }
+
+    /// Connects as soon as the session is back.
+    pub fn reconnect(session: SocketAddr) -> Self {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::try_connect(session) {
+                Ok(client) => return client,
+                Err(error) => assert!(Instant::now() < deadline, "{session}: {error}"),
+            }
+            // The pace of a client that looks for its server.
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    fn try_connect(session: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&session, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
             stream,
             bytes: Vec::new(),
             taken: 0,
@@ -54,7 +70,7 @@ impl RawClient {
             next_id: 0,
             ended: false,
             acknowledge: Acknowledge::Success,
-        }
+        })
     }
 
     /// The address that the session sees.
@@ -100,6 +116,39 @@ impl RawClient {
         assert!(answer.success && !answer.refused, "refused: {answer:?}");
     }
 
+    /// Publishes one string to each service, under a key made of `name` and the service.
+    pub fn publish_all(&mut self, services: &[String], name: &str, version: i64, value: &str) {
+        for service in services {
+            let registration = Registration::new(service, &format!("{name} of {service}"));
+            let registration = registration.version(version);
+            self.register_well(&registration.publish(Some(&[value.into()])));
+        }
+    }
+
+    /// Subscribes to each service, in the scope that shows all zones.
+    pub fn subscribe_all(&mut self, services: &[String]) {
+        for service in services {
+            let registration = Registration::new(service, &format!("subscriber of {service}"));
+            self.register_well(&registration.subscribe("global"));
+        }
+    }
+
+    /// Reads lists until each service has one with exactly these strings; gives all in the order they came.
+    pub fn lists_until(&mut self, services: &[String], strings: &[&str]) -> Vec<List> {
+        let mut wanted: Vec<_> = strings.iter().map(|text| Text::from(*text)).collect();
+        wanted.sort();
+        let mut lists = Vec::new();
+        let mut missing: BTreeSet<_> = services.iter().map(|it| Text::from(it.as_str())).collect();
+        while !missing.is_empty() {
+            let list = self.list();
+            if list.strings() == wanted {
+                missing.remove(&list.data_id);
+            }
+            lists.push(list);
+        }
+        lists
+    }
+
     /// The answer to a registration.
     pub fn registered(&mut self, id: u32) -> Registered {
         let answer = self.answer(id);
@@ -122,6 +171,16 @@ impl RawClient {
     /// The next list pushed.
     pub fn list(&mut self) -> List {
         List::of(&Value::decode(&self.push("ReceivedData").content))
+    }
+
+    /// The next list pushed, or nothing when the session closed.
+    pub fn list_or_close(&mut self) -> Option<List> {
+        loop {
+            let frame = self.next_frame()?;
+            if is_push(&frame, "ReceivedData") {
+                return Some(List::of(&Value::decode(&frame.content)));
+            }
+        }
     }
 
     /// Reads lists until one has exactly these strings.

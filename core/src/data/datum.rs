@@ -72,7 +72,8 @@ impl Datum {
 
     pub(super) fn put(&mut self, publisher: Arc<Publisher>) -> Put {
         match self.publishers.find(&publisher.register_id) {
-            Some(held) if held.order > publisher.order => Put::Outdated,
+            // Who is back is newer than who is awaited, though its client may count from one again.
+            Some(held) if held.order > publisher.order && !held.awaits_client() => Put::Outdated,
             _ => self.replace(publisher),
         }
     }
