@@ -8,17 +8,24 @@ LIB=$HERE/sofaregistry/target/lib
 PACKAGES=(java.lang java.lang.reflect java.lang.invoke java.util java.util.concurrent java.util.concurrent.atomic java.io java.nio java.net
   java.math java.text java.time sun.nio.ch jdk.internal.misc)
 
+present() {
+  local tool
+  for tool in java mvn unshare ip; do command -v "$tool" >/dev/null || return 1; done
+}
+
 verify() { (cd "$LIB" && sha256sum --check --quiet --strict "$HERE/sofaregistry/libs.sha256"); }
 
 install() {
   if check 2>/dev/null; then return; fi
-  local tool
-  for tool in java mvn unshare ip; do
-    if ! command -v "$tool" >/dev/null; then
-      echo "$NAME: needs $tool: apt-get install default-jre-headless maven util-linux iproute2" >&2
-      return 69
-    fi
-  done
+  if ! present && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    apt-get update --quiet=2
+    DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
+      openjdk-17-jre-headless maven iproute2 </dev/null
+  fi
+  if ! present; then
+    echo "$NAME: install Java 17, maven, unshare (util-linux) and ip (iproute2) first" >&2
+    return 69
+  fi
   # Maven has no lock file: what it fetched is compared with what was fetched when the figures were taken.
   (cd "$HERE/sofaregistry" && mvn --quiet --batch-mode package)
   verify

@@ -5,6 +5,7 @@
 //! in the same loop; what they say differs, and stands in [`crate::peers`].
 
 mod findings;
+mod turns;
 
 use std::fmt;
 use std::io;
@@ -15,24 +16,29 @@ use hdrhistogram::Histogram;
 use crate::args::{Common, Fanout};
 use crate::clients::{Clients, Receives};
 use crate::host::{self, Seats};
+use crate::interrupt;
 use crate::meter::{Meter, Window};
 use crate::peers::{self, Dialect, Heard, PUBLISHER};
-use crate::progress::Progress;
 use crate::report::{Report, bytes, median, ms, shown};
 use crate::target::{Kind, Target};
 use crate::timeline::{nanos, times};
 use crate::wire;
 
-/// How long a change, or the start of a batch of subscribers, may take until it counts as lost.
+pub(crate) use turns::{alternate, turns};
+
+/// How long the start of a batch of subscribers, or the answer to a ping, may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for a change; while a server takes it, nobody pings the others.
+const DELIVERY_MAX: Duration = Duration::from_secs(10);
 /// Deliveries of a round where the number of changes is not given.
 const DELIVERIES_PER_ROUND: usize = 20_000;
 /// Subscribers that register at once while a stage is set up.
 const SET_UP_BATCH: usize = 500;
 /// Descriptors for everything that is no client.
 const SPARE_DESCRIPTORS: usize = 100;
-/// How often idle clients ping, where the server insists; well below the 90 s after which Rollcall and SOFARegistry close a silent connection.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// How often idle clients ping, where the server insists. Rollcall's kernel asks clients that were silent for 10 s whether they are alive, on
+/// loopback all of a fan-out's clients in one moment, which is more than its queue holds: unanswered three times, they are cut off.
+const PING_EVERY: Duration = Duration::from_secs(8);
 /// No further change is begun in a round after this time where their number is not given: a server that takes half a second for each would make
 /// a run of many rounds take an hour.
 const ROUND_MAX: Duration = Duration::from_secs(5);
@@ -53,15 +59,27 @@ pub(crate) fn run(
         for &payload in &options.payload {
             let length = Length::of(options, subscribers);
             for common in groups(common, subscribers) {
-                let targets = Target::all(&common, seats)?;
                 let load = Load {
                     subscribers,
                     payload,
                     length,
                 };
-                let stages = turns(targets, load, common.rounds)?;
+                let mut absent = Vec::new();
+                let mut give_up = |kind: Kind, error: io::Error| {
+                    interrupt::check()?;
+                    if !kind.is_peer() {
+                        return Err(error);
+                    }
+                    eprintln!("goes on without {}: {error}", kind.name());
+                    absent.push((kind, error));
+                    Ok(())
+                };
+                let targets = turns::targets(&common, seats, &mut give_up)?;
+                let mut stages = turns::set_up(targets, load, &mut give_up)?;
+                turns::take(&mut stages, load, common.rounds, &mut give_up)?;
                 findings::tell(&stages, load, report);
                 findings::draw(&stages, load, report);
+                turns::tell_absent(&absent, load, report);
             }
         }
     }
@@ -89,38 +107,6 @@ impl fmt::Display for Load {
             bytes(self.payload)
         )
     }
-}
-
-/// Lets servers take turns.
-pub(crate) fn turns(targets: Vec<Target>, load: Load, rounds: usize) -> io::Result<Vec<Stage>> {
-    let progress = Progress::new(format!("fanout, {load}"), targets.len());
-    let mut stages = Vec::new();
-    for target in targets {
-        progress.begin(format_args!("subscribers come to {}", target.name));
-        stages.push(Stage::set_up(target, load.subscribers)?);
-        progress.step();
-    }
-    drop(progress);
-    alternate(&mut stages, load, rounds)?;
-    Ok(stages)
-}
-
-/// Lets servers whose subscribers are there take turns.
-pub(crate) fn alternate(stages: &mut [Stage], load: Load, rounds: usize) -> io::Result<()> {
-    let progress = Progress::new(format!("fanout, {load}"), rounds * stages.len());
-    for round in 0..rounds {
-        for turn in 0..stages.len() {
-            progress.begin(format_args!(
-                "round {}, {}",
-                round + 1,
-                stages[turn].target.name
-            ));
-            stages[turn].round(load.length, load.payload)?;
-            stages.iter_mut().try_for_each(Stage::ping_all)?;
-            progress.step();
-        }
-    }
-    Ok(())
 }
 
 /// How long a round is.
@@ -215,7 +201,6 @@ impl Round {
 impl Stage {
     /// Lets the subscribers come.
     pub(crate) fn set_up(target: Target, subscribers: usize) -> io::Result<Self> {
-        let name = target.name.clone();
         let mut stage = Self {
             clients: Clients::new()?,
             audience: Audience::new(target.kind, subscribers),
@@ -237,19 +222,22 @@ impl Stage {
                 stage.audience.dialect.subscribe(connection, &mut words);
                 stage.clients.send(connection, &words)?;
             }
-            if !stage.poll_until(|audience| audience.missing == 0)? {
-                return Err(io::Error::other(format!(
-                    "{name}: {} subscriptions were not answered",
-                    stage.audience.missing
+            if !stage.poll_until(PATIENCE, |audience| audience.missing == 0)? {
+                let missing = stage.audience.missing;
+                return Err(stage.fault(&format!(
+                    "{missing} of {batch} subscriptions behind {first} others were not answered"
                 )));
             }
         }
         stage.settle()?;
-        stage.ping_all()?;
         Ok(stage)
     }
 
-    fn round(&mut self, length: Length, payload: usize) -> io::Result<()> {
+    /// Measures some changes, and does something else between them.
+    fn round(&mut self, load: Load, mut between: impl FnMut()) -> io::Result<()> {
+        let Load {
+            length, payload, ..
+        } = load;
         // Warm caches and an awake CPU, as after the first of many changes.
         self.change(payload)?;
         self.audience.deliveries = times();
@@ -260,6 +248,7 @@ impl Stage {
             && (changes.len() < CHANGES_MIN || start.elapsed() < length.at_most)
         {
             changes.push(self.change(payload)?);
+            between();
         }
         self.rounds.push(Round {
             window: meter.stop(&self.target),
@@ -286,10 +275,11 @@ impl Stage {
             .publish(self.changes, &text, &mut words);
         self.audience.expect();
         self.clients.send(PUBLISHER, &words)?;
-        if !self.poll_until(|audience| audience.missing == 0)? {
-            return Err(io::Error::other(format!(
-                "{}: {} subscribers never got change {}",
-                self.target.name, self.audience.missing, self.changes
+        if !self.poll_until(DELIVERY_MAX, |audience| audience.missing == 0)? {
+            let missing = self.audience.missing;
+            return Err(self.fault(&format!(
+                "{missing} subscribers never got change {}",
+                self.changes
             )));
         }
         Ok(self.audience.published_at.elapsed())
@@ -328,25 +318,30 @@ impl Stage {
         })
     }
 
+    /// Waits until the server has done what was asked of it.
     fn settle(&mut self) -> io::Result<()> {
-        self.audience.is_settled = false;
-        let mut ping = Vec::new();
-        self.audience.dialect.ping(&mut ping);
-        self.clients.send(PUBLISHER, &ping)?;
-        if self.poll_until(|audience| audience.is_settled)? {
+        self.ping()?;
+        if self.poll_until(PATIENCE, |audience| audience.pings == 0)? {
             Ok(())
         } else {
-            let name = &self.target.name;
-            Err(io::Error::other(format!("{name}: a ping was not answered")))
+            Err(self.fault("a ping was not answered"))
         }
     }
 
-    /// Keeps every connection alive while the other servers have their turns.
+    fn ping(&mut self) -> io::Result<()> {
+        let mut ping = Vec::new();
+        self.audience.dialect.ping(&mut ping);
+        self.audience.pings += 1;
+        self.clients.send(PUBLISHER, &ping)
+    }
+
+    /// Keeps every connection alive while the other servers have their turns, and hears what the server asks meanwhile.
     fn ping_all(&mut self) -> io::Result<()> {
         if self.pinged.elapsed() < PING_EVERY {
             return Ok(());
         }
         self.pinged = Instant::now();
+        self.ping()?;
         if self.audience.dialect.must_ping() {
             let mut ping = Vec::new();
             self.audience.dialect.ping(&mut ping);
@@ -354,14 +349,26 @@ impl Stage {
                 self.clients.send(subscriber, &ping)?;
             }
         }
-        // Also answers what the server asked meanwhile.
-        self.settle()
+        self.clients.poll(Duration::ZERO, &mut self.audience)
     }
 
-    fn poll_until(&mut self, done: impl Fn(&Audience) -> bool) -> io::Result<bool> {
+    /// What went wrong, with what else was seen of it.
+    fn fault(&self, what: &str) -> io::Error {
+        let Audience { wrong, closed, .. } = self.audience;
+        io::Error::other(format!(
+            "{}: {what}; {wrong} wrong answers, {closed} connections ended",
+            self.target.name
+        ))
+    }
+
+    fn poll_until(
+        &mut self,
+        within: Duration,
+        done: impl Fn(&Audience) -> bool,
+    ) -> io::Result<bool> {
         let name = &self.target.name;
         self.clients
-            .poll_until(PATIENCE, &mut self.audience, done)
+            .poll_until(within, &mut self.audience, done)
             .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
     }
 }
@@ -375,7 +382,8 @@ struct Audience {
     /// Who never reads; nothing is expected of them.
     is_deaf: Vec<bool>,
     missing: usize,
-    is_settled: bool,
+    /// Pings of the publisher that are not answered.
+    pings: usize,
     wrong: u64,
     stale: u64,
     closed: u64,
@@ -390,7 +398,7 @@ impl Audience {
             versions: vec![0; subscribers],
             is_deaf: vec![false; subscribers],
             missing: 0,
-            is_settled: false,
+            pings: 0,
             wrong: 0,
             stale: 0,
             closed: 0,
@@ -409,8 +417,8 @@ impl Audience {
 
     fn on_heard(&mut self, connection: usize, heard: Heard) {
         match heard {
-            Heard::Nothing => {}
-            Heard::Pong => self.is_settled |= connection == PUBLISHER,
+            Heard::Pong if connection == PUBLISHER => self.pings = self.pings.saturating_sub(1),
+            Heard::Nothing | Heard::Pong => {}
             Heard::Ready(version) => {
                 self.versions[connection - 1] = version;
                 self.missing = self.missing.saturating_sub(1);

@@ -3,8 +3,10 @@
 
 mod bolt;
 mod etcd;
+mod http2;
 mod nats;
 mod redis;
+mod rnacos;
 pub(crate) mod roster;
 pub(crate) mod server;
 mod zookeeper;
@@ -66,6 +68,7 @@ pub(crate) fn dialect(kind: Kind, subscribers: usize) -> Box<dyn Dialect> {
         Kind::Redis => Box::new(redis::Redis::default()),
         Kind::Etcd => Box::new(etcd::Etcd::default()),
         Kind::Zookeeper => Box::new(zookeeper::Zookeeper::default()),
+        Kind::Rnacos => Box::new(rnacos::Rnacos::default()),
         Kind::Nats => Box::new(nats::Nats::default()),
         _ => Box::new(bolt::Bolt::new(kind, subscribers)),
     }

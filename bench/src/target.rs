@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Etcd,
     /// ZooKeeper, one server.
     Zookeeper,
+    /// r-nacos, one node, by the gRPC protocol of Nacos.
+    Rnacos,
     /// SOFARegistry, whose protocol is ours.
     Sofaregistry,
 }
@@ -61,6 +63,7 @@ impl Kind {
             Self::Nats => "nats",
             Self::Etcd => "etcd",
             Self::Zookeeper => "zookeeper",
+            Self::Rnacos => "rnacos",
             Self::Sofaregistry => "sofaregistry",
         }
     }
@@ -69,7 +72,12 @@ impl Kind {
     pub(crate) fn is_peer(self) -> bool {
         matches!(
             self,
-            Self::Redis | Self::Nats | Self::Etcd | Self::Zookeeper | Self::Sofaregistry
+            Self::Redis
+                | Self::Nats
+                | Self::Etcd
+                | Self::Zookeeper
+                | Self::Rnacos
+                | Self::Sofaregistry
         )
     }
 
@@ -104,7 +112,7 @@ impl Kind {
     /// What becomes of a value that was published.
     pub(crate) fn keeps(self) -> &'static str {
         match self {
-            Self::Rollcall | Self::Other | Self::Sofaregistry => "in memory",
+            Self::Rollcall | Self::Other | Self::Rnacos | Self::Sofaregistry => "in memory",
             Self::Etcd | Self::Zookeeper => "durable",
             _ => "not kept",
         }
@@ -129,15 +137,20 @@ pub(crate) struct Target {
 impl Target {
     /// The server to measure, then those it is measured against.
     pub(crate) fn all(common: &Common, seats: Seats) -> io::Result<Vec<Self>> {
-        let first = match common.target {
-            Some(address) => Self::running(address),
-            None => Self::start(common.spawn, seats, common.cores)?,
-        };
+        let first = Self::first(common, seats)?;
         let others = common
             .vs
             .iter()
             .map(|&kind| Self::start(kind, seats, common.cores));
         std::iter::once(Ok(first)).chain(others).collect()
+    }
+
+    /// The server to measure.
+    pub(crate) fn first(common: &Common, seats: Seats) -> io::Result<Self> {
+        match common.target {
+            Some(address) => Ok(Self::running(address)),
+            None => Self::start(common.spawn, seats, common.cores),
+        }
     }
 
     /// A server that runs already, on whatever CPU it likes.

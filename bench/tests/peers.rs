@@ -46,7 +46,7 @@ fn a_peer_that_is_not_installed_is_named_and_left_out() {
     let peers = &result["results"]["peers: servers of others"];
     assert_eq!(peers[0]["server"], "redis");
     assert_eq!(peers[0]["version"], "missing: run bench/peers/setup redis");
-    assert_eq!(peers[0]["measured"], false);
+    assert_eq!(peers[0]["installed"], false);
 }
 
 #[test]

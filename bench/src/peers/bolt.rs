@@ -5,7 +5,7 @@ use std::io;
 use rollcall_core::bolt::{Frame, Kind as FrameKind};
 use rollcall_core::message::{Boxes, ReceivedData, received_data};
 
-use super::{Dialect, Heard};
+use super::{Dialect, Heard, PUBLISHER};
 use crate::clients::first_frame;
 use crate::crowd::is_taken;
 use crate::target::Kind;
@@ -34,6 +34,11 @@ impl Bolt {
                 .collect(),
             expected: None,
         }
+    }
+
+    /// SOFARegistry refuses a registration that comes before it has noted the connection, on another of its threads. Its clients try again.
+    fn may_try_again(&self, connection: usize) -> bool {
+        self.kind == Kind::Sofaregistry && connection != PUBLISHER && self.expected.is_none()
     }
 
     fn on_push(&self, subscriber: usize, frame: &Frame<'_>) -> Heard {
@@ -102,6 +107,10 @@ impl Dialect for Bolt {
             }
             FrameKind::HeartbeatAck { .. } => Heard::Pong,
             FrameKind::Response { .. } if is_taken(&frame) => Heard::Nothing,
+            FrameKind::Response { .. } if self.may_try_again(connection) => {
+                self.subscribe(connection, out);
+                Heard::Nothing
+            }
             _ => Heard::Wrong,
         };
         Ok(Some((heard, len)))

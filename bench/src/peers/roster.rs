@@ -43,7 +43,7 @@ impl Roster {
         Ok(Self { common, peers })
     }
 
-    /// Says which servers of others were measured, what they promise, and which were missing.
+    /// Says which servers of others there are, what they promise, and which are missing.
     pub(crate) fn tell(&self, report: &mut Report) {
         for (kind, found) in &self.peers {
             let version = match found {
@@ -54,7 +54,7 @@ impl Roster {
                 json!({
                     "server": kind.name(),
                     "version": version,
-                    "measured": found.is_ok(),
+                    "installed": found.is_ok(),
                     "delivers": kind.delivers(),
                     "keeps": kind.keeps(),
                 }),

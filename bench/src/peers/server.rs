@@ -104,6 +104,12 @@ fn looks(kind: Kind, port: u16) -> Vec<Look> {
     match kind {
         Kind::Redis => vec![(port, "PING\r\n", "+PONG")],
         Kind::Nats => vec![(port, "", "INFO ")],
+        // The server's first words in HTTP/2 are its settings; they need no question, but the client's own.
+        Kind::Rnacos => vec![(
+            port,
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+            "\x04",
+        )],
         Kind::Zookeeper => vec![(port, "srvr", "Mode: standalone")],
         Kind::Etcd => vec![(port, "GET /health HTTP/1.0\r\n\r\n", r#""health":"true""#)],
         Kind::Sofaregistry => vec![
