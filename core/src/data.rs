@@ -383,7 +383,9 @@ impl Data {
             self.notify(&mut held);
             self.held = held;
         }
-        self.journal.work(now, &self.datums, &self.versions, out);
+        let is_waited_for = !self.held.is_empty();
+        let (datums, versions) = (&self.datums, &self.versions);
+        self.journal.work(now, datums, versions, is_waited_for, out);
         self.release(out);
     }
 

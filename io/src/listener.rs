@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net as unix;
 use std::thread;
@@ -22,6 +23,8 @@ const RELEASE_PATIENCE: Duration = Duration::from_millis(1_500);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// A silent peer is probed after so long ...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// Some connections are asked so much later than others.
+const KEEPALIVE_SPREAD: Duration = Duration::from_secs(8);
 /// ... so often ...
 const KEEPALIVE_PROBES: u32 = 3;
 /// ... with this distance, and is gone then.
@@ -180,6 +183,15 @@ fn tune(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
+/// Spreads the probes of connections that fell silent together: the kernel's queue for received packets holds a thousand by
+/// default, and a probe that is dropped there counts against its peer. `number` is any that differs from connection to connection.
+pub(crate) fn spread_keepalive(socket: &impl AsFd, number: usize) -> io::Result<()> {
+    let spread = KEEPALIVE_SPREAD.as_secs();
+    let later = Duration::from_secs(number as u64 % spread);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE + later);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
 fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     let address = socket.local_addr()?;
     address
@@ -322,6 +334,24 @@ mod tests {
 
         assert_eq!(listening.listeners.len(), 2);
         assert!(listening.address.is_ipv6());
+    }
+
+    #[test]
+    fn connections_that_fall_silent_together_are_not_asked_together() {
+        let listening = bind_all(loopback(0), 1).expect("a free port");
+        let times = (0..16).map(|number| {
+            let _client = std::net::TcpStream::connect(listening.address).expect("a listener");
+            let (accepted, _) = listening.listeners[0].accept().expect("a client");
+            spread_keepalive(&accepted, number).expect("an open socket");
+            SockRef::from(&accepted)
+                .tcp_keepalive_time()
+                .expect("an open socket")
+        });
+
+        let times: std::collections::BTreeSet<_> = times.collect();
+
+        assert_eq!(times.len(), 8);
+        assert!(times.first() == Some(&KEEPALIVE_IDLE));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rollcall_core::data::journal::{Durability, Journal, Lane, Life, Operation};
 use rollcall_core::data::{self, Data, Report};
+use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
 use rollcall_core::meta::MetaState;
 use rollcall_core::names::{ConnectId, CoreId, Interner, Member, Name};
@@ -291,7 +292,8 @@ impl Driver {
         worked |= self.hand_over();
         self.roles.settle();
         for _ in 0..ROUNDS_PER_TURN {
-            if !self.roles.is_due() {
+            // More than one slice of pushes would keep requests waiting.
+            if !self.roles.is_due() || self.roles.outward.len() >= limits::FANOUT_SLICE {
                 break;
             }
             worked = true;

@@ -11,6 +11,7 @@
 //! It decides and encodes; the disk is whoever performs its operations.
 
 mod disk;
+mod life;
 mod live;
 pub mod manifest;
 pub mod record;
@@ -29,52 +30,12 @@ use crate::version::{DatumVersion, Reservation, VersionClock};
 use super::datums::DatumStore;
 use super::{Effect, Report};
 pub use disk::{File, Lane, Operation};
+pub use life::{Durability, Former, Life};
 use live::Live;
 use manifest::Manifest;
 use record::Record;
 use segment::Header;
 use snapshot::Snapshot;
-
-/// How much a crash of the machine may lose. A crash of the process loses nothing that anybody was shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Nothing is written: a restart knows nobody until they come back.
-    Off,
-    /// What was written longer ago than this is on the medium.
-    Interval(Duration),
-    /// Whatever anybody was shown is on the medium.
-    Always,
-}
-
-/// What a journal is told about the life of the process it belongs to.
-#[derive(Clone, Debug)]
-pub struct Life {
-    /// How much a crash may lose.
-    pub durability: Durability,
-    /// Which cluster it belongs to.
-    pub cluster: u64,
-    /// Which shard of the node it is.
-    pub shard: u16,
-    /// How many shards the node has.
-    pub shards: u16,
-    /// Which start of the machine this is.
-    pub boot_id: [u8; 16],
-}
-
-/// What former lives have left on the disk.
-#[derive(Clone, Debug, Default)]
-pub struct Former {
-    /// Its segments and their bytes, oldest first.
-    pub segments: Vec<(u64, u64)>,
-    /// The first number that no segment had.
-    pub next_segment: u64,
-    /// The start of the machine in which they were written, unless they lack nothing whatever happened: they are sealed, or none.
-    pub boot_id: Option<[u8; 16]>,
-    /// The manifest's key; of a directory that was never used a random number that nobody outside knows.
-    pub key: u64,
-    /// What was replayed is not in these segments, or not safe there: another number of shards wrote it, or some of it is damaged.
-    pub needs_snapshot: bool,
-}
 
 /// How the journal does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +102,8 @@ pub struct Journal {
     next_segment: u64,
     live: Option<Live>,
     turn: Option<Turn>,
+    /// When what is pending is written at the latest.
+    write_by: Option<Instant>,
     step: Option<Step>,
     snapshot: Option<Snapshot>,
     /// The newest version of which pushes may tell.
@@ -203,6 +166,7 @@ impl Journal {
             next_segment: former.next_segment,
             live: None,
             turn: None,
+            write_by: None,
             step: None,
             snapshot: None,
             written: floor,
@@ -310,18 +274,16 @@ impl Journal {
         if self.condition == Condition::Off {
             return;
         }
-        let record = Record::put(data_info_id, publisher, version);
-        self.live_bytes += segment::stored_len(&record) as u64;
+        self.live_bytes += live_len(data_info_id, publisher);
         if let Some(replaced) = replaced {
             self.forget(data_info_id, replaced);
         }
-        self.append(&record, version);
+        self.append(&Record::put(data_info_id, publisher, version), version);
     }
 
     /// A publisher of former lives is there again.
     pub(super) fn count_replayed(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
-        let record = Record::put(data_info_id, publisher, DatumVersion::NOTHING_KNOWN);
-        self.live_bytes += segment::stored_len(&record) as u64;
+        self.live_bytes += live_len(data_info_id, publisher);
     }
 
     /// A publisher is gone.
@@ -348,9 +310,7 @@ impl Journal {
     }
 
     fn forget(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
-        let record = Record::put(data_info_id, publisher, DatumVersion::NOTHING_KNOWN);
-        let bytes = segment::stored_len(&record) as u64;
-        self.live_bytes = self.live_bytes.saturating_sub(bytes);
+        self.live_bytes -= live_len(data_info_id, publisher);
     }
 
     fn append(&mut self, record: &Record<'_>, version: DatumVersion) {
@@ -387,21 +347,22 @@ impl Journal {
         self.seal == Seal::Done || self.live.is_none()
     }
 
-    /// Has the disk do what is to be done: first what pushes wait for.
+    /// Has the disk do what is to be done: first what pushes wait for. What nobody waits for is written a little later, with more.
     pub(super) fn work(
         &mut self,
         now: Now,
         datums: &DatumStore,
         versions: &VersionClock,
+        is_waited_for: bool,
         out: &mut Vec<Effect>,
     ) {
         if self.condition == Condition::Off {
             return;
         }
         self.notice_delay(now.monotonic);
-        self.write(now.monotonic, out);
+        self.write(now.monotonic, is_waited_for, out);
         self.rotate_if_due(now, versions);
-        self.write(now.monotonic, out);
+        self.write(now.monotonic, is_waited_for, out);
         self.work_in_background(now.monotonic, datums, out);
     }
 
@@ -409,9 +370,10 @@ impl Journal {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let delayed = self.turn.as_ref().filter(|_| self.gates());
         let delayed = delayed.map(|turn| turn.began + limits::JOURNAL_WRITE_MAX);
-        let has_pending = self.live.as_ref().is_some_and(Live::has_pending);
-        let write = (self.turn.is_none() && (has_pending || self.seal == Seal::Wanted))
-            .then(Instant::default);
+        let write = match self.turn {
+            Some(_) => None,
+            None => self.write_due_at(),
+        };
         let calm = match self.condition {
             Condition::Behind { since } if self.turn.is_none() => {
                 Some(since + limits::JOURNAL_CALM)
@@ -422,6 +384,22 @@ impl Journal {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// When what is pending is written though nobody waits for it: soon, or at once if it is much or something else needs it.
+    fn write_due_at(&self) -> Option<Instant> {
+        let live = self.live.as_ref()?;
+        if self.seal == Seal::Wanted {
+            return Some(Instant::default());
+        }
+        let is_due = live.pending_bytes() >= limits::JOURNAL_GATHER_BYTES
+            || self.seal != Seal::Open
+            || self.snapshot.is_some()
+            || self.reserving.is_some();
+        live.has_pending().then(|| match self.write_by {
+            Some(at) if !is_due => at,
+            _ => Instant::default(),
+        })
     }
 
     fn next_step_at(&self) -> Option<Instant> {
@@ -468,10 +446,15 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    fn write(&mut self, now: Instant, is_waited_for: bool, out: &mut Vec<Effect>) {
         if self.turn.is_some() {
             return;
         }
+        self.write_by = self.write_by.or(Some(now + limits::JOURNAL_GATHER_MAX));
+        if !is_waited_for && self.write_due_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.write_by = None;
         let Some(live) = &mut self.live else {
             return;
         };
@@ -683,6 +666,11 @@ impl Journal {
             next_segment: self.next_segment,
         }
     }
+}
+
+/// What a live publisher takes, under whatever version.
+fn live_len(data_info_id: &DataInfoId, publisher: &Publisher) -> u64 {
+    segment::stored_len(&Record::put(data_info_id, publisher, DatumVersion::MAX)) as u64
 }
 
 fn in_turn(operation: Operation) -> Effect {

@@ -25,6 +25,7 @@ const OTHER: Member = Member {
 };
 
 mod journal;
+mod restart;
 
 struct Shard {
     data: Data,

@@ -9,6 +9,8 @@ use std::time::Duration;
 use rollcall_core::machine::Instant;
 use socket2::SockRef;
 
+use crate::listener;
+
 use super::{Admission, Connection, Deadline, Framing, Key, Net, Refusal, Service};
 
 /// One line about refusals per this time.
@@ -88,6 +90,8 @@ impl<F: Framing> Net<F> {
             return self.refuse(&socket, peer, refusal);
         }
         let key = self.slots.insert(Connection::new(peer, self.now));
+        // It fails only for a socket that is over, and its end is heard of soon.
+        let _ = listener::spread_keepalive(&socket, key.slot as usize);
         self.transport.adopt(key, socket);
         self.traffic.opened += 1;
         service.opened(self.id(key), peer, local);
