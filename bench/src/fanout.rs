@@ -37,8 +37,8 @@ const DELIVERIES_PER_ROUND: usize = 20_000;
 const SET_UP_BATCH: usize = 500;
 /// Descriptors for everything that is no client.
 const SPARE_DESCRIPTORS: usize = 100;
-/// How often idle clients ping, where the server insists. Rollcall's kernel asks clients that were silent for 10 s whether they are alive, on
-/// loopback all of a fan-out's clients in one moment, which is more than its queue holds: unanswered three times, they are cut off.
+/// How often idle clients ping, where the server insists: before the 10 s after which a kernel asks silent clients whether they live. It asks all
+/// of a fan-out's in a few moments, which on loopback takes the time of the server whose turn it is.
 const PING_EVERY: Duration = Duration::from_secs(8);
 /// How long a server whose turn it is not is waited for when it is pinged.
 const PING_MAX: Duration = Duration::from_secs(1);

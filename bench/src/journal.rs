@@ -134,7 +134,24 @@ fn registrations(
     };
     let targets = targets(common, seats, report)?;
     let stages = publish::turns(targets, &publish, outstanding, common.rounds)?;
-    for stage in &stages {
+    tell_registrations(&stages, options.connections, outstanding, report)?;
+    let pairs = stages[0].rounds.iter().zip(&stages[1].rounds);
+    let ratio = median(pairs.map(|(with, without)| with.per_second() / without.per_second()));
+    report.headline(
+        format!("{ratio:.2}x"),
+        format!("registrations per second with the journal, {outstanding} outstanding"),
+        "without it".to_owned(),
+    );
+    Ok(())
+}
+
+fn tell_registrations(
+    stages: &[Registering],
+    connections: usize,
+    outstanding: usize,
+    report: &mut Report,
+) -> io::Result<()> {
+    for stage in stages {
         let is_first = std::ptr::eq(stage, &stages[0]);
         let pairs = || stages[0].rounds.iter().zip(&stage.rounds);
         let rates =
@@ -147,7 +164,7 @@ fn registrations(
         report.row(
             REGISTRATIONS,
             json!({
-                "connections": options.connections,
+                "connections": connections,
                 "outstanding": outstanding,
                 "server": stage.target.name,
                 "per_second": median(rounds.iter().map(Registrations::per_second)).round(),
@@ -168,13 +185,6 @@ fn registrations(
         let load = format!("journal, {outstanding} outstanding");
         meter::judge(&load, &stage.target.name, &windows, report);
     }
-    let pairs = stages[0].rounds.iter().zip(&stages[1].rounds);
-    let ratio = median(pairs.map(|(with, without)| with.per_second() / without.per_second()));
-    report.headline(
-        format!("{ratio:.2}x"),
-        format!("registrations per second with the journal, {outstanding} outstanding"),
-        "without it".to_owned(),
-    );
     Ok(())
 }
 
