@@ -69,6 +69,8 @@ pub(crate) enum Scenario {
     Cores(Cores),
     /// Two data cores beside one, each on a CPU of its own, where there are four.
     Apart(Apart),
+    /// What the journal costs, and how soon a killed server is ready again.
+    Journal(Journal),
     /// Every number to reach, in one run.
     Goals(Goals),
     /// Memory of clients that do nothing, and what is left when they are gone.
@@ -254,6 +256,26 @@ pub(crate) struct Apart {
     /// Length of a round.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) round_ms: u64,
+}
+
+/// The journal.
+#[derive(Debug, Group)]
+pub(crate) struct Journal {
+    /// Connections that register.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Length of a round of registrations.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) round_ms: u64,
+    /// Subscribers of a change to many.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) subscribers: usize,
+    /// Published bytes of a change.
+    #[arg(long, default_value_t = 1 << 10)]
+    pub(crate) payload: usize,
+    /// Publishers of the server that is killed.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) publishers: usize,
 }
 
 /// All numbers.

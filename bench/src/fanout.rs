@@ -24,6 +24,7 @@ use crate::target::{Kind, Target};
 use crate::timeline::{nanos, times};
 use crate::wire;
 
+use turns::Others;
 pub(crate) use turns::{alternate, turns};
 
 /// How long the start of a batch of subscribers, or the answer to a ping, may take until it counts as lost.
@@ -36,9 +37,11 @@ const DELIVERIES_PER_ROUND: usize = 20_000;
 const SET_UP_BATCH: usize = 500;
 /// Descriptors for everything that is no client.
 const SPARE_DESCRIPTORS: usize = 100;
-/// How often idle clients ping, where the server insists. Rollcall's kernel asks clients that were silent for 10 s whether they are alive, on
-/// loopback all of a fan-out's clients in one moment, which is more than its queue holds: unanswered three times, they are cut off.
+/// How often idle clients ping, where the server insists: before the 10 s after which a kernel asks silent clients whether they live. It asks all
+/// of a fan-out's in a few moments, which on loopback takes the time of the server whose turn it is.
 const PING_EVERY: Duration = Duration::from_secs(8);
+/// How long a server whose turn it is not is waited for when it is pinged.
+const PING_MAX: Duration = Duration::from_secs(1);
 /// No further change is begun in a round after this time where their number is not given: a server that takes half a second for each would make
 /// a run of many rounds take an hour.
 const ROUND_MAX: Duration = Duration::from_secs(5);
@@ -233,25 +236,31 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Measures some changes, and does something else between them.
-    fn round(&mut self, load: Load, mut between: impl FnMut()) -> io::Result<()> {
+    /// Measures some changes. What the others need meanwhile is done between them and does not count.
+    fn round(&mut self, load: Load, others: &mut Others<'_>) -> io::Result<()> {
         let Load {
             length, payload, ..
         } = load;
         // Warm caches and an awake CPU, as after the first of many changes.
         self.change(payload)?;
         self.audience.deliveries = times();
-        let meter = Meter::start(&self.target);
+        let mut pieces = Vec::new();
+        let mut meter = Meter::start(&self.target);
         let start = Instant::now();
         let mut changes = Vec::with_capacity(length.changes);
         while changes.len() < length.changes
             && (changes.len() < CHANGES_MIN || start.elapsed() < length.at_most)
         {
             changes.push(self.change(payload)?);
-            between();
+            if others.are_silent() {
+                pieces.push(meter.stop(&self.target));
+                others.ping();
+                meter = Meter::start(&self.target);
+            }
         }
+        pieces.push(meter.stop(&self.target));
         self.rounds.push(Round {
-            window: meter.stop(&self.target),
+            window: Window::whole(&pieces),
             changes,
             deliveries: std::mem::replace(&mut self.audience.deliveries, times()),
         });
@@ -335,13 +344,14 @@ impl Stage {
         self.clients.send(PUBLISHER, &ping)
     }
 
+    /// Whether its clients said nothing for so long that they should.
+    fn is_silent(&self) -> bool {
+        self.pinged.elapsed() >= PING_EVERY
+    }
+
     /// Keeps every connection alive while the other servers have their turns, and hears what the server asks meanwhile.
     fn ping_all(&mut self) -> io::Result<()> {
-        if self.pinged.elapsed() < PING_EVERY {
-            return Ok(());
-        }
         self.pinged = Instant::now();
-        self.ping()?;
         if self.audience.dialect.must_ping() {
             let mut ping = Vec::new();
             self.audience.dialect.ping(&mut ping);
@@ -349,7 +359,10 @@ impl Stage {
                 self.clients.send(subscriber, &ping)?;
             }
         }
-        self.clients.poll(Duration::ZERO, &mut self.audience)
+        self.ping()?;
+        // Until it is done with them, or the next server would be measured beside it.
+        self.poll_until(PING_MAX, |audience| audience.pings == 0)?;
+        Ok(())
     }
 
     /// What went wrong, with what else was seen of it.

@@ -7,11 +7,13 @@ use std::io;
 
 use serde_json::{Value as Json, json};
 
-use crate::args::{Apart, Common, Cores, Deaf, Fanout, Goals, Idle, Neighbours, Publish, Storm};
+use crate::args::{
+    Apart, Common, Cores, Deaf, Fanout, Goals, Idle, Journal, Neighbours, Publish, Storm,
+};
 use crate::host::Seats;
 use crate::report::{Bound, Goal, Measured, Report, median};
 use crate::target::Kind;
-use crate::{apart, cores, deaf, fanout, idle, interrupt, neighbours, publish, storm};
+use crate::{apart, cores, deaf, fanout, idle, interrupt, journal, neighbours, publish, storm};
 
 /// The servers of others that numbers are held against.
 pub(crate) const PEERS: [Kind; 2] = [Kind::Redis, Kind::Sofaregistry];
@@ -70,7 +72,7 @@ const SHORT: Sizes = Sizes {
 type Step = fn(&Common, &Sizes, Seats, &mut Report) -> io::Result<()>;
 
 /// What is measured, in this sequence.
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 11] = [
     ("fan-out to many", fan_out_to_many),
     ("fan-out to most", fan_out_to_most),
     ("fan-out beside SOFARegistry", fan_out_beside_sofaregistry),
@@ -81,6 +83,7 @@ const STEPS: [(&str, Step); 10] = [
     ("two cores on two CPUs", cores_apart),
     ("neighbours of a fan-out", beside_a_fan_out),
     ("subscribers that never read", beside_the_deaf),
+    ("the journal", with_journal),
 ];
 
 /// Takes every step, then judges. A step that fails spoils its numbers and the result, not the other steps.
@@ -109,6 +112,7 @@ pub(crate) fn run(
     judge_memory(sizes, report);
     judge_cores(seats, report);
     judge_others(report);
+    journal::judge(report);
     Ok(())
 }
 
@@ -273,6 +277,22 @@ fn beside_the_deaf(
     deaf::run(common, &options, seats, report)
 }
 
+fn with_journal(
+    common: &Common,
+    sizes: &Sizes,
+    seats: Seats,
+    report: &mut Report,
+) -> io::Result<()> {
+    let options = Journal {
+        connections: sizes.connections,
+        round_ms: sizes.round_ms,
+        subscribers: sizes.many,
+        payload: PAYLOAD,
+        publishers: sizes.records,
+    };
+    journal::measure(common, &options, seats, report)
+}
+
 fn judge_fan_outs(common: &Common, sizes: &Sizes, report: &mut Report) {
     let of = |report: &Report, subscribers: usize, server: &str, name: &str| {
         let row = [
@@ -376,13 +396,7 @@ fn judge_registrations(report: &mut Report) {
             ("server", json!(Kind::Toy.name())),
         ];
         let ratio = report.figure(publish::TITLE, &row, "rate_ratio");
-        report.goal(Goal {
-            measure,
-            measured: figure(ratio),
-            unit: "x",
-            must: Some(Bound::AtLeast(must)),
-            stretch: Some(Bound::AtLeast(stretch)),
-        });
+        at_least(report, measure, "x", ratio, must, stretch);
     }
     let storms = report.figures(storm::TITLE, &[], "all_served_ms");
     let storm = (!storms.is_empty()).then(|| median(storms) / 1e3);
@@ -456,7 +470,8 @@ fn judge_others(report: &mut Report) {
     at_most(report, measure, "x", others, 1.2, 1.1);
 }
 
-fn at_most(
+/// Adds a number that must not be higher.
+pub(crate) fn at_most(
     report: &mut Report,
     measure: &'static str,
     unit: &'static str,
@@ -470,6 +485,24 @@ fn at_most(
         unit,
         must: Some(Bound::AtMost(must)),
         stretch: Some(Bound::AtMost(stretch)),
+    });
+}
+
+/// Adds a number that must not be lower.
+pub(crate) fn at_least(
+    report: &mut Report,
+    measure: &'static str,
+    unit: &'static str,
+    measured: Option<f64>,
+    must: f64,
+    stretch: f64,
+) {
+    report.goal(Goal {
+        measure,
+        measured: figure(measured),
+        unit,
+        must: Some(Bound::AtLeast(must)),
+        stretch: Some(Bound::AtLeast(stretch)),
     });
 }
 

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::statfs;
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value as Json, json};
@@ -130,6 +132,11 @@ pub(crate) fn warn(seats: Seats, report: &mut Report) {
         report
             .doubt("one CPU for both sides: the load generator takes the server's time".to_owned());
     }
+}
+
+/// Whether files in this folder are in memory.
+pub(crate) fn is_memory(folder: &Path) -> bool {
+    statfs(folder).is_ok_and(|system| system.f_type == libc::TMPFS_MAGIC)
 }
 
 /// How busy the host is, over 1, 5 and 15 minutes.

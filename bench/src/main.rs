@@ -17,6 +17,7 @@ mod goals;
 mod host;
 mod idle;
 mod interrupt;
+mod journal;
 mod meter;
 mod mixed;
 mod neighbours;
@@ -94,6 +95,7 @@ fn run(scenario: &Scenario, common: &Common, seats: Seats, report: &mut Report) 
         Scenario::Deaf(options) => deaf::run(common, options, seats, report),
         Scenario::Cores(options) => cores::run(common, options, seats, report),
         Scenario::Apart(options) => apart::run(common, options, seats, report),
+        Scenario::Journal(options) => journal::run(common, options, seats, report),
         Scenario::Goals(options) => goals::run(common, options, seats, report),
         Scenario::Yardstick { .. } => unreachable!("it measures nothing"),
     }

@@ -78,7 +78,26 @@ fn used(before: &Threads, after: &Threads) -> Used {
     }
 }
 
+impl Used {
+    fn whole(pieces: impl Iterator<Item = Self> + Clone) -> Self {
+        Self {
+            cpu: pieces.clone().map(|piece| piece.cpu).sum(),
+            busiest: pieces.map(|piece| piece.busiest).sum(),
+        }
+    }
+}
+
 impl Window {
+    /// The pieces of one turn; what lay between them does not count.
+    pub(crate) fn whole(pieces: &[Self]) -> Self {
+        let servers: Option<Vec<_>> = pieces.iter().map(|piece| piece.server).collect();
+        Self {
+            wall: pieces.iter().map(|piece| piece.wall).sum(),
+            server: servers.map(|pieces| Used::whole(pieces.into_iter())),
+            client: Used::whole(pieces.iter().map(|piece| piece.client)),
+        }
+    }
+
     /// Share of the time in which the server ran.
     pub(crate) fn server_busy(&self) -> Option<f64> {
         Some(self.share(self.server?.cpu))
@@ -184,6 +203,16 @@ mod tests {
         assert_eq!(client_was_the_limit(&[window(90, Some(60))]), None);
         assert_eq!(client_was_the_limit(&[window(99, Some(97))]), None);
         assert_eq!(client_was_the_limit(&[]), None);
+    }
+
+    #[test]
+    fn pieces_of_a_turn_count_together_and_what_lies_between_does_not() {
+        let whole = Window::whole(&[window(40, Some(10)), window(60, Some(90))]);
+
+        assert_eq!(whole.wall, Duration::from_millis(200));
+        assert_eq!(whole.client_busy(), 0.5);
+        assert_eq!(whole.server_busy(), Some(0.5));
+        assert_eq!(Window::whole(&[window(1, None)]).server_busy(), None);
     }
 
     #[test]

@@ -126,6 +126,14 @@ impl Stage {
         self.generator.load.answered
     }
 
+    /// Bytes of a registration that nobody could leave out, on average.
+    pub(crate) fn own_bytes_each(&self) -> f64 {
+        let senders = &self.generator.load.senders;
+        let frames = || senders.iter().flat_map(|sender| &sender.frames);
+        let all: usize = frames().map(|frame| frame.own_len).sum();
+        all as f64 / frames().count() as f64
+    }
+
     /// What the server did wrong, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
         self.generator.problem(&self.target)
@@ -242,6 +250,7 @@ struct Ready {
     bytes: Vec<u8>,
     version_at: usize,
     text_at: usize,
+    own_len: usize,
 }
 
 impl Load {
@@ -333,7 +342,8 @@ impl Ready {
             // Far enough from small numbers that every version has the same length on the wire.
             version: 1 << 40,
         };
-        let boxes: Boxes = [wire::text(0, 64).as_str()].into_iter().collect();
+        let text = wire::text(0, 64);
+        let boxes: Boxes = [text.as_str()].into_iter().collect();
         let mut bytes = Vec::new();
         registration.publish(0, &boxes, &mut bytes);
         let place = |wanted: &[u8]| {
@@ -345,6 +355,7 @@ impl Ready {
         Self {
             version_at: place(&(1_i64 << 40).to_be_bytes()),
             text_at: place(b"0000000000000000x"),
+            own_len: registration.own_len(&text),
             bytes,
         }
     }

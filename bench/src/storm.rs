@@ -1,13 +1,16 @@
 //! All clients of a deployment come at once: each connects, publishes and subscribes twice. How long until everyone has every list.
 //!
-//! A list counts when it is complete; those pushed while it grows are acknowledged and forgotten.
+//! A list counts when it is complete; those pushed while it grows are acknowledged and forgotten. What clients say is written before they come,
+//! and what they hear is compared rather than decoded wherever that tells as much: one thread plays all of them.
+
+mod list;
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use rollcall_core::bolt::{Frame, Kind};
-use rollcall_core::message::{Boxes, ReceivedData, received_data};
+use rollcall_core::message::{Boxes, received_data};
 use serde_json::json;
 
 use crate::args::{Common, Storm};
@@ -20,6 +23,7 @@ use crate::report::{Moments, Plot, Report, median, ms, rounded, shown};
 use crate::target::Target;
 use crate::timeline::{nanos, times};
 use crate::wire::{self, Registration};
+use list::List;
 
 /// How long the storm may take until it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BATCH: usize = 50;
 /// Registrations of a client.
 const REGISTRATIONS: usize = 3;
+/// Of them, the one that publishes.
+const PUBLISHER: u16 = 1;
 /// Its subscriptions: to its own service and to the next.
 const SUBSCRIPTIONS: usize = 2;
 
@@ -41,18 +47,23 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> io::Result<()> {
     let progress = Progress::new("storm", common.rounds);
+    let services = services(options);
+    let words: Vec<_> = (0..options.clients)
+        .map(|client| words(client, services))
+        .collect();
     let mut servers: Vec<Server> = Vec::new();
     for round in 0..common.rounds {
         progress.begin(format_args!("round {}", round + 1));
         for (place, target) in Target::all(common, seats)?.into_iter().enumerate() {
+            let deployment = Deployment::new(options.clients, services);
             let meter = Meter::start(&target);
-            let storm = storm(&target, options)?;
+            let storm = storm(&target, deployment, &words)?;
             let window = meter.stop(&target);
-            tell(&target.name, options, round, &storm, &window, report);
             if round == 0 {
                 servers.push(Server::new(&target.name));
             }
             servers[place].storms.push((storm, window));
+            tell(&servers[0], &servers[place], options, report);
         }
         progress.step();
     }
@@ -101,55 +112,61 @@ impl Server {
     }
 }
 
-fn storm(target: &Target, options: &Storm) -> io::Result<Deployment> {
-    let services = (options.clients / options.publishers).max(1);
-    let mut deployment = Deployment::new(options.clients, services);
+fn services(options: &Storm) -> usize {
+    (options.clients / options.publishers).max(1)
+}
+
+fn storm(target: &Target, mut deployment: Deployment, words: &[Vec<u8>]) -> io::Result<Deployment> {
     let mut clients = Clients::new()?;
-    let mut frames = Vec::new();
-    while deployment.clients.len() < options.clients {
-        let count = BATCH.min(options.clients - deployment.clients.len());
-        deployment
-            .clients
-            .extend(std::iter::repeat_with(Client::default).take(count));
-        for connection in clients.connect(target.address, count)? {
+    deployment.start = Instant::now();
+    for batch in words.chunks(BATCH) {
+        let connections = clients.connect(target.address, batch.len())?;
+        for (connection, words) in connections.zip(batch) {
             deployment.clients[connection].came = Some(Instant::now());
-            frames.clear();
-            write(connection, services, &mut frames);
-            clients.send(connection, &frames)?;
+            clients.send(connection, words)?;
         }
         clients.poll(Duration::ZERO, &mut deployment)?;
     }
     clients.poll_until(PATIENCE, &mut deployment, |deployment| {
-        deployment.served == options.clients
+        deployment.served == words.len()
     })?;
     deployment.whole = deployment.start.elapsed();
     Ok(deployment)
 }
 
-fn write(client: usize, services: usize, frames: &mut Vec<u8>) {
+/// All that a client says on its own account.
+fn words(client: usize, services: usize) -> Vec<u8> {
     let registration = |service: usize, kind| Registration {
-        data_id: format!("com.example.Storm{}:1.0@DEFAULT", service % services),
+        data_id: list::data_id(service % services),
         register_id: wire::register_id(kind, client),
         version: 1,
     };
-    let boxes: Boxes = [text(client).as_str()].into_iter().collect();
-    registration(client, 1).publish(1, &boxes, frames);
+    let mut frames = Vec::new();
+    registration(client, PUBLISHER).publish(1, &boxes(client), &mut frames);
     for subscription in 0..SUBSCRIPTIONS {
-        let kind = u16::try_from(2 + subscription).expect("two subscriptions");
-        registration(client + subscription, kind).subscribe(1 + u32::from(kind), frames);
+        let kind = subscriber(subscription);
+        registration(client + subscription, kind).subscribe(1 + u32::from(kind), &mut frames);
     }
+    frames
 }
 
-fn text(client: usize) -> String {
-    format!("10.0.0.1:12200?client={client:08}")
+/// Tells a client's subscriptions apart.
+fn subscriber(subscription: usize) -> u16 {
+    PUBLISHER + 1 + u16::try_from(subscription).expect("two subscriptions")
+}
+
+/// What a client publishes; as long as what any other does.
+fn boxes(client: usize) -> Boxes {
+    let text = format!("10.0.0.1:12200?client={client:08}");
+    [text.as_str()].into_iter().collect()
 }
 
 /// Everyone who comes.
 struct Deployment {
     start: Instant,
     whole: Duration,
-    expected: usize,
-    services: usize,
+    /// One per service.
+    lists: Vec<List>,
     acknowledgement: Vec<u8>,
     clients: Vec<Client>,
     served: usize,
@@ -159,8 +176,10 @@ struct Deployment {
     closed: usize,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 struct Client {
+    /// Of its subscriptions.
+    register_ids: [String; SUBSCRIPTIONS],
     came: Option<Instant>,
     answered: usize,
     /// Whether the list of each subscription is complete.
@@ -171,13 +190,25 @@ struct Client {
 
 impl Deployment {
     fn new(clients: usize, services: usize) -> Self {
+        let client = |number| Client {
+            register_ids: std::array::from_fn(|subscription| {
+                wire::register_id(subscriber(subscription), number)
+            }),
+            came: None,
+            answered: 0,
+            complete: [false; SUBSCRIPTIONS],
+            versions: [0; SUBSCRIPTIONS],
+            served: None,
+        };
+        // The publishers of a service are every so many-th client.
+        let publishers = |service: usize| (clients - service).div_ceil(services);
+        let list = |service| List::new(service, publishers(service), &boxes(0));
         Self {
             start: Instant::now(),
             whole: Duration::ZERO,
-            expected: clients,
-            services,
+            lists: (0..services).map(list).collect(),
             acknowledgement: wire::acknowledgement(),
-            clients: Vec::with_capacity(clients),
+            clients: (0..clients).map(client).collect(),
             served: 0,
             pushes: 0,
             refused: 0,
@@ -186,30 +217,19 @@ impl Deployment {
         }
     }
 
-    fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
+    fn on_push(&mut self, connection: usize, content: &[u8]) {
         self.pushes += 1;
-        let Ok(push) = ReceivedData::decode(frame.content) else {
-            self.wrong += 1;
-            return;
-        };
+        let services = self.lists.len();
         let client = &mut self.clients[connection];
-        let wanted = |subscription: usize| (connection + subscription) % self.services;
-        let is_of =
-            |service: usize| push.data_id == format!("com.example.Storm{service}:1.0@DEFAULT");
-        let named = push.subscriber_regist_ids.first();
-        let subscription = (0..SUBSCRIPTIONS).find(|&subscription| {
-            let kind = u16::try_from(2 + subscription).expect("two subscriptions");
-            named.is_some_and(|named| *named == wire::register_id(kind, connection))
-                && is_of(wanted(subscription))
+        let mut subscriptions = client.register_ids.iter().enumerate();
+        let shown = subscriptions.find_map(|(subscription, register_id)| {
+            let list = &mut self.lists[(connection + subscription) % services];
+            Some((subscription, list.shown(content, register_id)?))
         });
-        let version = push.version.unwrap_or(0);
-        match subscription {
-            Some(subscription) if version > client.versions[subscription] => {
-                client.versions[subscription] = version;
-                let service = wanted(subscription);
-                // The publishers of a service are every so many-th client.
-                let publishers = (self.expected - service).div_ceil(self.services);
-                client.complete[subscription] = has_all(&push, publishers);
+        match shown {
+            Some((subscription, shown)) if shown.version > client.versions[subscription] => {
+                client.versions[subscription] = shown.version;
+                client.complete[subscription] = shown.is_complete;
             }
             _ => self.wrong += 1,
         }
@@ -248,19 +268,11 @@ impl Deployment {
     }
 }
 
-fn has_all(push: &ReceivedData, publishers: usize) -> bool {
-    let boxes = push.data.iter().flat_map(|(_, boxes)| boxes.texts());
-    let mut texts: Vec<_> = boxes.flatten().map(|text| text.to_string_lossy()).collect();
-    texts.sort_unstable();
-    texts.dedup();
-    texts.len() == publishers
-}
-
 impl Hears for Deployment {
     fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
         match frame.kind {
             Kind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
-                self.on_push(connection, frame);
+                self.on_push(connection, frame.content);
                 wire::append_as(out, &self.acknowledgement, frame.request_id);
             }
             Kind::Response { .. } if is_taken(frame) => {
@@ -276,32 +288,37 @@ impl Hears for Deployment {
     }
 }
 
-fn tell(
-    name: &str,
-    options: &Storm,
-    round: usize,
-    storm: &Deployment,
-    window: &Window,
-    report: &mut Report,
-) {
+/// The last storm of a server, beside that of the first.
+fn tell(first: &Server, server: &Server, options: &Storm, report: &mut Report) {
+    let name = &server.name;
+    let (storm, window) = server.storms.last().expect("it just was");
+    let (first_storm, first_window) = first.storms.last().expect("it went before");
     let served = storm.served();
     let median = served.get(served.len() / 2).copied().unwrap_or_default();
     let last = served.last().copied().unwrap_or_default();
+    let each = |window: &Window| window.server_us_each(options.clients);
+    let is_other = !std::ptr::eq(first, server);
+    let time_ratio = ms(first_storm.whole) / ms(storm.whole);
+    let cpu_ratio = each(first_window)
+        .zip(each(window))
+        .map(|(ours, theirs)| ours / theirs);
     report.row(
         TITLE,
         json!({
             "clients": options.clients,
-            "services": storm.services,
-            "round": round + 1,
+            "services": storm.lists.len(),
+            "round": server.storms.len(),
             "server": name,
             "all_served_ms": ms(storm.whole),
             "served_median_ms": ms(median),
             "served_max_ms": ms(last),
             "max_over_median": rounded(last.as_secs_f64() / median.as_secs_f64().max(1e-9)),
             "pushes": storm.pushes,
-            "server_us_per_client": window.server_us_each(options.clients).map(rounded),
+            "server_us_per_client": each(window).map(rounded),
             "server_busy": window.server_busy().map(rounded),
             "client_busy": rounded(window.client_busy()),
+            "time_ratio": is_other.then(|| rounded(time_ratio)),
+            "cpu_ratio": cpu_ratio.filter(|_| is_other).map(rounded),
         }),
     );
     let unserved = options.clients - storm.served;

@@ -1,16 +1,16 @@
 //! What is measured: a server process of our own making, or one that runs already.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+mod start;
+
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use rustix::process::{Signal, set_parent_process_death_signal};
-use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::args::Common;
@@ -18,6 +18,8 @@ use crate::clients::Address;
 use crate::host::Seats;
 use crate::peers::server;
 use crate::process;
+
+pub(crate) use start::Start;
 
 /// How long a server may take to say that it listens.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -27,6 +29,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub(crate) enum Kind {
     /// The product.
     Rollcall,
+    /// The product without its journal: what the journal costs.
+    #[value(name = "rollcall-unjournaled")]
+    Unjournaled,
     /// Another build of the product, `ROLLCALL_OTHER`: what a change of it did.
     Other,
     /// Only what the kernel must do for a fan-out: batched sends of a ready frame.
@@ -55,6 +60,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rollcall => "rollcall",
+            Self::Unjournaled => "rollcall-unjournaled",
             Self::Other => "other",
             Self::Floor => "floor",
             Self::FloorAcks => "floor+acks",
@@ -93,7 +99,10 @@ impl Kind {
 
     /// Whether its pushes name the subscriber they are for; a yardstick sends one frame to all.
     pub(crate) fn names_subscribers(self) -> bool {
-        matches!(self, Self::Rollcall | Self::Other | Self::Sofaregistry)
+        matches!(
+            self,
+            Self::Rollcall | Self::Unjournaled | Self::Other | Self::Sofaregistry
+        )
     }
 
     /// Whether it refuses loopback and so runs in a network of its own.
@@ -112,7 +121,8 @@ impl Kind {
     /// What becomes of a value that was published.
     pub(crate) fn keeps(self) -> &'static str {
         match self {
-            Self::Rollcall | Self::Other | Self::Rnacos | Self::Sofaregistry => "in memory",
+            Self::Rollcall | Self::Other => "journaled",
+            Self::Unjournaled | Self::Rnacos | Self::Sofaregistry => "in memory",
             Self::Etcd | Self::Zookeeper => "durable",
             _ => "not kept",
         }
@@ -131,7 +141,7 @@ pub(crate) struct Target {
     /// Where it tells its metrics, if it does.
     http: Option<SocketAddr>,
     process: Option<Server>,
-    _data: Option<TempDir>,
+    data: Option<TempDir>,
 }
 
 impl Target {
@@ -161,32 +171,46 @@ impl Target {
             address: address.into(),
             http: None,
             process: None,
-            _data: None,
+            data: None,
         }
     }
 
     /// Starts a server on its CPU and waits until it serves.
     pub(crate) fn start(kind: Kind, seats: Seats, cores: usize) -> io::Result<Self> {
-        let data = tempfile::tempdir()?;
-        let started = if kind.is_peer() {
-            start_peer(kind, seats, &data)
+        let data = data_directory()?;
+        let not_started = |error| not_started(kind, &error);
+        let (process, address, http) = if kind.is_peer() {
+            let (process, address) = start_peer(kind, seats, &data).map_err(not_started)?;
+            (process, address, None)
         } else {
-            start_ours(kind, seats, cores, &data)
+            let (process, start) = start_ours(kind, seats, cores, &data).map_err(not_started)?;
+            (process, start.address()?, start.http)
         };
-        let (process, address, http) = started.map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("{} did not start: {error}", kind.name()),
-            )
-        })?;
         Ok(Self {
             kind,
             name: kind.name().to_owned(),
             address,
             http,
             process: Some(process),
-            _data: Some(data),
+            data: Some(data),
         })
+    }
+
+    /// Kills it without a word and starts it again on what it left behind.
+    pub(crate) fn crash(&mut self, seats: Seats, cores: usize) -> io::Result<Start> {
+        self.process = None;
+        let data = self.data.as_ref().expect("it was started here");
+        let (process, start) = start_ours(self.kind, seats, cores, data)
+            .map_err(|error| not_started(self.kind, &error))?;
+        self.process = Some(process);
+        self.address = start.address()?;
+        self.http = start.http;
+        Ok(start)
+    }
+
+    /// Where it keeps what outlives it.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        Some(self.data.as_ref()?.path())
     }
 
     /// Its process, if it was started here.
@@ -220,8 +244,19 @@ impl Target {
     }
 }
 
-/// A server, where its clients connect, and where it tells its metrics.
-type Started = (Server, Address, Option<SocketAddr>);
+/// Beside the programs: the directory for temporary files may be memory, where a journal costs nothing.
+fn data_directory() -> io::Result<TempDir> {
+    let this = std::env::current_exe()?;
+    let here = this.parent().unwrap_or(Path::new("."));
+    tempfile::Builder::new()
+        .prefix("bench-data-")
+        .tempdir_in(here)
+}
+
+fn not_started(kind: Kind, error: &io::Error) -> io::Error {
+    let name = kind.name();
+    io::Error::new(error.kind(), format!("{name} did not start: {error}"))
+}
 
 /// A process of ours; ends with this value, and with this program however that ends.
 #[derive(Debug)]
@@ -254,30 +289,38 @@ fn end_with_this_program(command: &mut Command) {
     }
 }
 
-fn start_ours(kind: Kind, seats: Seats, cores: usize, data: &TempDir) -> io::Result<Started> {
+fn start_ours(
+    kind: Kind,
+    seats: Seats,
+    cores: usize,
+    data: &TempDir,
+) -> io::Result<(Server, Start)> {
     let mut command = match kind {
         Kind::Rollcall => rollcall(&binary()?, cores, data),
+        Kind::Unjournaled => {
+            let mut command = rollcall(&binary()?, cores, data);
+            command.env("ROLLCALL__DATA__JOURNAL", "off");
+            command
+        }
         Kind::Other => rollcall(&other()?, cores, data),
         _ => yardstick(kind)?,
     };
     command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let executed = Instant::now();
     let mut process = Server::spawn(command, seats)?;
     let lines = process.0.stderr.take().map(BufReader::new);
-    let ports = listening(lines.expect("it was piped"))?;
-    let bolt = ports
-        .bolt
-        .ok_or_else(|| io::Error::other("no Bolt address in its log"))?;
-    Ok((process, bolt.into(), ports.http))
+    let start = start::hear(lines.expect("it was piped"), executed)?;
+    Ok((process, start))
 }
 
-fn start_peer(kind: Kind, seats: Seats, data: &TempDir) -> io::Result<Started> {
+fn start_peer(kind: Kind, seats: Seats, data: &TempDir) -> io::Result<(Server, Address)> {
     if let Err(missing) = server::installed(kind)? {
         return Err(io::Error::other(missing));
     }
     let (command, socket) = server::command(kind, data.path())?;
     let mut process = Server::spawn(command, seats)?;
     let address = server::serving(kind, &mut process.0, socket, data.path())?;
-    Ok((process, address, None))
+    Ok((process, address))
 }
 
 fn rollcall(binary: &Path, cores: usize, data: &TempDir) -> Command {
@@ -336,50 +379,4 @@ fn binary() -> io::Result<PathBuf> {
         )));
     }
     Ok(here.join("rollcall"))
-}
-
-/// Reads the log until the server is ready, and goes on reading so that it never blocks on a full pipe.
-fn listening(lines: impl BufRead + Send + 'static) -> io::Result<Ports> {
-    let (tell, heard) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut ports = Ports::default();
-        let mut last = String::new();
-        for line in lines.lines().map_while(Result::ok) {
-            ports.hear(&line);
-            if line.contains("\"ready\"") {
-                let _ = tell.send(Ok(ports));
-            }
-            if line.contains("\"ERROR\"") {
-                eprintln!("server: {line}");
-            }
-            last = line;
-        }
-        // Nobody listens any more when it was ready before.
-        let _ = tell.send(Err(io::Error::other(last)));
-    });
-    heard
-        .recv_timeout(START_MAX)
-        .map_err(|_| io::Error::other(format!("not ready within {START_MAX:?}")))?
-}
-
-/// Where a server of ours says that it listens.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ports {
-    bolt: Option<SocketAddr>,
-    http: Option<SocketAddr>,
-}
-
-impl Ports {
-    fn hear(&mut self, line: &str) {
-        let Ok(line) = serde_json::from_str::<Json>(line) else {
-            return;
-        };
-        let fields = line.get("fields").unwrap_or(&line);
-        let address = || fields.get("address")?.as_str()?.parse().ok();
-        match fields.get("protocol").and_then(Json::as_str) {
-            Some("bolt") => self.bolt = address().or(self.bolt),
-            Some("http") => self.http = address().or(self.http),
-            _ => {}
-        }
-    }
 }

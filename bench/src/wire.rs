@@ -13,6 +13,11 @@ use rollcall_core::names::{DataInfoId, RegisterId, Scope};
 /// The zone of all clients.
 pub(crate) const ZONE: &str = "DEFAULT_ZONE";
 const GROUP: &str = "SOFA";
+const APP: &str = "bench";
+/// An IPv4 address and a port.
+const ADDRESS_LEN: usize = 6;
+/// A canonical UUID without its dashes, in bytes instead of digits.
+const UUID_LEN: usize = 16;
 const TIMEOUT_MS: i32 = 1_000;
 /// Where a frame of version 1 has its request id.
 const REQUEST_ID_AT: usize = 5;
@@ -39,7 +44,7 @@ impl Registration {
     fn base(&self) -> BaseRegister<'_> {
         BaseRegister {
             zone: Some(ZONE.into()),
-            app_name: Some("bench".into()),
+            app_name: Some(APP.into()),
             data_id: Some(self.data_id.as_str().into()),
             group: Some(GROUP.into()),
             regist_id: Some(self.register_id.as_str().into()),
@@ -47,6 +52,12 @@ impl Registration {
             timestamp: Some(1_795_322_736_982 + self.version),
             ..BaseRegister::default()
         }
+    }
+
+    /// Bytes of what nobody could leave out to know it again: its names, its id as the UUID it is, the client's address, and this text.
+    pub(crate) fn own_len(&self, text: &str) -> usize {
+        let names = [self.data_id.as_str(), GROUP, ZONE, APP];
+        names.map(str::len).iter().sum::<usize>() + UUID_LEN + ADDRESS_LEN + text.len()
     }
 
     /// Appends the frame that publishes these texts.
@@ -120,6 +131,12 @@ pub(crate) fn push_content(
     version: i64,
     boxes: &Boxes,
 ) -> Vec<u8> {
+    let mut content = push_prefix(data_id, register_id, version);
+    content.extend(push_list(boxes));
+    content
+}
+
+fn push_prefix(data_id: &str, register_id: &str, version: i64) -> Vec<u8> {
     let id = DataInfoId::new(data_id, "", GROUP);
     let prefix = Prefix {
         data_info_id: &id,
@@ -128,44 +145,98 @@ pub(crate) fn push_content(
         version,
         local_zone: ZONE,
     };
-    let mut content = Vec::new();
-    received_data::write_prefix(
-        &mut content,
-        &prefix,
-        iter::once(&RegisterId::new(register_id)),
-    );
-    content.extend(received_data::encode_body(iter::once((
-        ZONE,
-        iter::once(boxes),
-    ))));
-    content
+    let mut out = Vec::new();
+    let register_id = RegisterId::new(register_id);
+    received_data::write_prefix(&mut out, &prefix, iter::once(&register_id));
+    out
+}
+
+fn push_list(boxes: &Boxes) -> Vec<u8> {
+    received_data::encode_body(iter::once((ZONE, iter::once(boxes))))
+}
+
+/// How a push of a service to one subscriber begins, up to its list.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    bytes: Vec<u8>,
+    version_at: usize,
+    register_id_at: usize,
+}
+
+/// A push that was taken apart without decoding it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened<'a> {
+    /// Its version.
+    pub(crate) version: i64,
+    /// Its list.
+    pub(crate) list: &'a [u8],
+    register_id: &'a [u8],
+}
+
+impl Opening {
+    /// As our own codec writes it.
+    pub(crate) fn new(data_id: &str) -> Self {
+        let register_id = register_id(0xffff, 0);
+        let version = 0x1122_3344_5566_7788;
+        let bytes = push_prefix(data_id, &register_id, version);
+        let place = |wanted: &[u8]| {
+            let found = bytes
+                .windows(wanted.len())
+                .position(|window| window == wanted);
+            found.expect("it was just written")
+        };
+        Self {
+            version_at: place(&version.to_be_bytes()),
+            register_id_at: place(register_id.as_bytes()),
+            bytes,
+        }
+    }
+
+    /// The parts of a push of this service; nothing if it begins otherwise.
+    pub(crate) fn open<'a>(&self, content: &'a [u8]) -> Option<Opened<'a>> {
+        let (prefix, list) = content.split_at_checked(self.bytes.len())?;
+        let behind_version = self.version_at + 8;
+        let behind_id = self.register_id_at + REGISTER_ID_LEN;
+        let is_same = |from: usize, to: usize| prefix[from..to] == self.bytes[from..to];
+        let begins_so = is_same(0, self.version_at)
+            && is_same(behind_version, self.register_id_at)
+            && is_same(behind_id, prefix.len());
+        let version = prefix[self.version_at..behind_version].try_into();
+        begins_so.then(|| Opened {
+            version: i64::from_be_bytes(version.expect("eight bytes")),
+            register_id: &prefix[self.register_id_at..behind_id],
+            list,
+        })
+    }
+}
+
+impl Opened<'_> {
+    /// Whether it is for this subscriber alone.
+    pub(crate) fn is_for(&self, register_id: &str) -> bool {
+        self.register_id == register_id.as_bytes()
+    }
+}
+
+/// How long the list of a push is in which so many publishers have these texts each.
+pub(crate) fn list_len(boxes: &Boxes, publishers: usize) -> usize {
+    let publishers = iter::repeat_n(boxes, publishers);
+    received_data::body_len(iter::once((ZONE, publishers)))
 }
 
 /// What every subscriber of a service must be shown.
 #[derive(Debug)]
 pub(crate) struct Expected {
-    content: Vec<u8>,
-    version_at: usize,
-    register_id_at: usize,
+    opening: Opening,
+    list: Vec<u8>,
     boxes: Boxes,
 }
 
 impl Expected {
     /// The complete list of a service that one publisher fills.
     pub(crate) fn new(data_id: &str, boxes: Boxes) -> Self {
-        let register_id = register_id(0xffff, 0);
-        let version = 0x1122_3344_5566_7788;
-        let content = push_content(data_id, &register_id, version, &boxes);
-        let place = |bytes: &[u8]| {
-            let found = content
-                .windows(bytes.len())
-                .position(|window| window == bytes);
-            found.expect("it was just written")
-        };
         Self {
-            version_at: place(&version.to_be_bytes()),
-            register_id_at: place(register_id.as_bytes()),
-            content,
+            opening: Opening::new(data_id),
+            list: push_list(&boxes),
             boxes,
         }
     }
@@ -178,17 +249,9 @@ impl Expected {
 
     /// The push as our own codec writes it, which needs no decoding.
     fn version_if_same_bytes(&self, content: &[u8], register_id: Option<&str>) -> Option<i64> {
-        let behind_version = self.version_at + 8;
-        let behind_id = self.register_id_at + REGISTER_ID_LEN;
-        let is_same = content.len() == self.content.len()
-            && content[..self.version_at] == self.content[..self.version_at]
-            && content[behind_version..self.register_id_at]
-                == self.content[behind_version..self.register_id_at]
-            && content[behind_id..] == self.content[behind_id..]
-            && register_id
-                .is_none_or(|id| content[self.register_id_at..behind_id] == *id.as_bytes());
-        let version = content.get(self.version_at..behind_version)?;
-        is_same.then(|| i64::from_be_bytes(version.try_into().expect("eight bytes")))
+        let push = self.opening.open(content)?;
+        let is_same = push.list == self.list && register_id.is_none_or(|id| push.is_for(id));
+        is_same.then_some(push.version)
     }
 
     fn version_if_same_meaning(&self, content: &[u8], register_id: Option<&str>) -> Option<i64> {

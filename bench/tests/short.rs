@@ -241,6 +241,38 @@ fn two_cores_on_two_cpus_are_measured_where_there_are_four() {
 }
 
 #[test]
+fn the_journal_is_measured_and_a_killed_server_finds_all_publishers() {
+    let result = result(&[
+        "journal",
+        "--connections",
+        "4",
+        "--round-ms",
+        "100",
+        "--subscribers",
+        "20",
+        "--publishers",
+        "2000",
+        "--rounds",
+        "2",
+    ]);
+
+    let goals = result["goals"].as_array().expect("the numbers");
+    assert_eq!(goals.len(), 7);
+    assert!(
+        goals.iter().all(|goal| goal["met"] != "missing"),
+        "{goals:#?}"
+    );
+    let starts = &result["results"]["journal: ready again after a kill"];
+    assert_eq!(starts[1]["listed"], 2_000, "{starts}");
+    let registrations = &result["results"]["journal: registrations per second with it and without"];
+    assert!(
+        registrations[0]["beyond_own_bytes"].as_f64() > Some(0.0),
+        "{registrations}"
+    );
+    assert!(registrations[1]["written_bytes_each"].is_null());
+}
+
+#[test]
 fn every_number_to_reach_is_measured_or_said_to_be_missing() {
     let result = result(&["goals", "--short", "--rounds", "1", "--vs", "redis"]);
 
@@ -255,7 +287,7 @@ fn every_number_to_reach_is_measured_or_said_to_be_missing() {
         })
         .filter_map(|goal| goal["measured"].as_str())
         .collect();
-    assert_eq!(goals.len(), 17);
+    assert_eq!(goals.len(), 24);
     let excused = [
         "redis is not installed",
         "sofaregistry is not installed",

@@ -58,7 +58,8 @@ pub(super) fn set_up(
             Err(error) if stages.is_empty() => return Err(error),
             Err(error) => on_failure(kind, error)?,
         }
-        ping_all(&mut stages);
+        let mut others = Others(&mut stages, &mut []);
+        others.ping();
         progress.step();
     }
     Ok(stages)
@@ -79,10 +80,7 @@ pub(super) fn take(
             progress.begin(format_args!("round {}, {name}", round + 1));
             let (before, rest) = stages.split_at_mut(turn);
             let (stage, behind) = rest.split_first_mut().expect("it has a turn");
-            let done = stage.round(load, || {
-                ping_all(before);
-                ping_all(behind);
-            });
+            let done = stage.round(load, &mut Others(before, behind));
             progress.step();
             match done {
                 Ok(()) => turn += 1,
@@ -94,9 +92,22 @@ pub(super) fn take(
     Ok(())
 }
 
-fn ping_all(stages: &mut [Stage]) {
-    // What is wrong with them shows in their own turns.
-    stages.iter_mut().for_each(|stage| drop(stage.ping_all()));
+/// The servers before and behind the one that has its turn.
+pub(super) struct Others<'a>(&'a mut [Stage], &'a mut [Stage]);
+
+impl Others<'_> {
+    /// Whether it is time to let clients of theirs say something.
+    pub(super) fn are_silent(&self) -> bool {
+        self.0.iter().chain(&*self.1).any(Stage::is_silent)
+    }
+
+    /// Lets them, where it is time.
+    pub(super) fn ping(&mut self) {
+        let stages = self.0.iter_mut().chain(&mut *self.1);
+        let silent = stages.filter(|stage| stage.is_silent());
+        // What is wrong with them shows in their own turns.
+        silent.for_each(|stage| drop(stage.ping_all()));
+    }
 }
 
 /// Names the servers that failed.

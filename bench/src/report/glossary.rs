@@ -4,7 +4,7 @@
 pub(super) const GLOSSARY: &[(&str, &str)] = &[
     (
         "semantics",
-        "What a subscriber gets and what is kept: the value, a notice after which it reads, in memory or durable.",
+        "What a subscriber gets and what is kept: the value, a notice after which it reads, in memory, journaled (a crash loses nothing, a loss of power what the last second brought) or durable.",
     ),
     (
         "p50_ms",
@@ -51,6 +51,36 @@ pub(super) const GLOSSARY: &[(&str, &str)] = &[
         "p99_ratio",
         "The 99th percentile of the first by that of this one, median of the rounds' ratios.",
     ),
+    (
+        "more_us",
+        "p50 of the first server less that of this one, in microseconds, median of the rounds.",
+    ),
+    ("more_us_rounds", "The difference in each round."),
+    (
+        "written_bytes_each",
+        "Bytes that the journal wrote by the registrations that were answered, snapshots included.",
+    ),
+    (
+        "beyond_own_bytes",
+        "The same less what a registration says: data id, group, zone, application, text, 16 bytes of its id, 6 of the client's address.",
+    ),
+    (
+        "ready_ms",
+        "From the exec of a server that was killed until it said that it is ready.",
+    ),
+    (
+        "replay_ms",
+        "Of that, the time in which the slowest core read its journal.",
+    ),
+    (
+        "replayed_per_second",
+        "Publishers that one core replays in a second, reading included.",
+    ),
+    (
+        "listed",
+        "Publishers in the lists after the start; nobody has come back yet.",
+    ),
+    ("awaited", "Publishers whose client has not come back."),
     (
         "outstanding",
         "Registrations that each connection leaves unanswered.",
