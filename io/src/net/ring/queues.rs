@@ -115,14 +115,18 @@ impl Queues {
             self.enter();
         }
         self.drain();
-        while self.ring.submission().taskrun()
-            && self.completions.len() < limits::COMPLETIONS_PER_TURN_MAX
-        {
-            if !self.call() {
-                return;
-            }
-            self.drain();
+        while self.completions.len() < limits::COMPLETIONS_PER_TURN_MAX && self.call_for_more() {}
+    }
+
+    /// Has the kernel do more of its work for us, if it says that there is some. False if nothing came of it: seen on Linux 6.18, the
+    /// word that there is work may stand although there is none, and calls do not take it back.
+    fn call_for_more(&mut self) -> bool {
+        let known = self.completions.len();
+        if !self.ring.submission().taskrun() || !self.call() {
+            return false;
         }
+        self.drain();
+        self.completions.len() > known
     }
 
     fn drain(&mut self) {
@@ -150,10 +154,9 @@ impl Queues {
         self.ring.completion().enable_eventfd();
         // The kernel looks at that flag after it has posted; we look for what is posted after we set it.
         fence(Ordering::SeqCst);
-        let submissions = self.ring.submission();
-        let nothing_waits = !submissions.taskrun() && !submissions.cq_overflow();
-        drop(submissions);
-        let is_quiet = nothing_waits && self.ring.completion().is_empty();
+        let is_quiet = !self.call_for_more()
+            && !self.ring.submission().cq_overflow()
+            && self.ring.completion().is_empty();
         if !is_quiet {
             self.ring.completion().disable_eventfd();
         }
