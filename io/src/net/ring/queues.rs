@@ -106,25 +106,33 @@ impl Queues {
         called
     }
 
-    /// Takes up what is completed, as far as a turn takes. A call does little of the work that the kernel has for us (since Linux
-    /// 6.14 it is 20 receives), and a request must not wait behind thousands of acknowledgements for as many turns: so it is called again
-    /// until nothing is left.
+    /// Takes up what is completed, as far as a turn takes.
     pub(super) fn poll(&mut self) {
         self.ring.completion().disable_eventfd();
         if self.ring.completion().is_empty() {
             self.enter();
         }
         self.drain();
-        while self.completions.len() < limits::COMPLETIONS_PER_TURN_MAX && self.call_for_more() {}
+        self.call_for_more();
     }
 
-    /// Has the kernel do more of its work for us, if it says that there is some. False if nothing came of it: seen on Linux 6.18, the
-    /// word that there is work may stand although there is none, and calls do not take it back.
+    /// Has the kernel do the rest of its work for us, if it says that there is some. False if nothing came of it.
+    ///
+    /// A plain call does 20 pieces of it (since Linux 6.14), and a request must not wait behind thousands of acknowledgements for as many
+    /// turns. Who waits for more completions gets more done, so this waits, for no time. What the kernel says may be out of date:
+    /// after such a call it counts for nothing.
     fn call_for_more(&mut self) -> bool {
         let known = self.completions.len();
-        if !self.ring.submission().taskrun() || !self.call() {
+        let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(known);
+        if room == 0 || !self.ring.submission().taskrun() {
             return false;
         }
+        let no_time = types::Timespec::new();
+        let arguments = types::SubmitArgs::new().timespec(&no_time);
+        let called = self.ring.submitter().submit_with_args(room, &arguments);
+        let is_done =
+            called.map_or_else(|error| error.raw_os_error() == Some(libc::ETIME), |_| true);
+        self.trouble.failed_submits += u64::from(!is_done);
         self.drain();
         self.completions.len() > known
     }
