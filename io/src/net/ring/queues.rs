@@ -116,16 +116,15 @@ impl Queues {
         self.call_for_more();
     }
 
-    /// Has the kernel do the rest of its work for us, if it says that there is some. False if nothing came of it.
+    /// Has the kernel do the rest of its work for us, if it says that there is some.
     ///
     /// A plain call does 20 pieces of it (since Linux 6.14), and a request must not wait behind thousands of acknowledgements for as many
-    /// turns. Who waits for more completions gets more done, so this waits, for no time. What the kernel says may be out of date:
-    /// after such a call it counts for nothing.
-    fn call_for_more(&mut self) -> bool {
-        let known = self.completions.len();
-        let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(known);
+    /// turns. Who waits for more completions gets more done, so this waits, for no time. It is called once: the kernel may say that
+    /// there is work, call after call, and bring none; whoever would sleep then takes another turn instead.
+    fn call_for_more(&mut self) {
+        let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(self.completions.len());
         if room == 0 || !self.ring.submission().taskrun() {
-            return false;
+            return;
         }
         let no_time = types::Timespec::new();
         let arguments = types::SubmitArgs::new().timespec(&no_time);
@@ -134,7 +133,6 @@ impl Queues {
             called.map_or_else(|error| error.raw_os_error() == Some(libc::ETIME), |_| true);
         self.trouble.failed_submits += u64::from(!is_done);
         self.drain();
-        self.completions.len() > known
     }
 
     fn drain(&mut self) {
@@ -162,9 +160,10 @@ impl Queues {
         self.ring.completion().enable_eventfd();
         // The kernel looks at that flag after it has posted; we look for what is posted after we set it.
         fence(Ordering::SeqCst);
-        let is_quiet = !self.call_for_more()
-            && !self.ring.submission().cq_overflow()
-            && self.ring.completion().is_empty();
+        let submissions = self.ring.submission();
+        let nothing_waits = !submissions.taskrun() && !submissions.cq_overflow();
+        drop(submissions);
+        let is_quiet = nothing_waits && self.ring.completion().is_empty();
         if !is_quiet {
             self.ring.completion().disable_eventfd();
         }
