@@ -161,6 +161,14 @@ fn tell_registrations(
         let cpu = pairs().map(|(with, without)| each(with) / each(without));
         let rounds = &stage.rounds;
         let written = written(stage, is_first)?;
+        let beyond = written.map(|written| written - stage.own_bytes_each());
+        // Fewer bytes than were to be kept: records were dropped, and a snapshot made up for them.
+        let beyond = beyond.filter(|beyond| *beyond > 0.0);
+        if is_first && beyond.is_none() {
+            report.note(format!(
+                "{outstanding} outstanding: the disk did not keep up, and the journal went on without some of the changes"
+            ));
+        }
         report.row(
             REGISTRATIONS,
             json!({
@@ -171,7 +179,7 @@ fn tell_registrations(
                 "server_us": rounded(median(rounds.iter().map(each))),
                 "client_busy": rounded(median(rounds.iter().map(|round| round.window.client_busy()))),
                 "written_bytes_each": written.map(rounded),
-                "beyond_own_bytes": written.map(|written| rounded(written - stage.own_bytes_each())),
+                "beyond_own_bytes": beyond.map(rounded),
                 "rate_ratio": rates.clone().map(|all| rounded(median(all))),
                 "cpu_ratio": (!is_first).then(|| rounded(median(cpu))),
                 "rate_ratio_rounds": rates,
