@@ -338,7 +338,7 @@ impl Reading<'_> {
             services = replayed.services.len(),
             records = replayed.records,
             bytes = self.bytes,
-            ms = took.as_millis(),
+            ms = took.as_millis() as u64,
             "replayed, the publishers await their clients"
         );
         replayed
