@@ -254,7 +254,7 @@ impl Driver {
             bell.wait(|| files.as_mut().is_none_or(Directory::prepare_sleep))
                 .await;
         }
-        self.roles.data.journal().trouble()
+        self.roles.data.journal().failure().map(str::to_owned)
     }
 
     /// Works until the control executor says stop.

@@ -350,13 +350,13 @@ async fn prepare_core(
     })?;
     let mut driver = Driver::new(seat.core, net, mesh, files, roles);
     match driver.prepare(bell).await {
-        Some(trouble) if journals.must_move() => Err(StartError::Unavailable(format!(
-            "the journal cannot be rewritten for another number of cores: {trouble}; make room, or start with as many cores as before"
+        Some(failure) if journals.must_move() => Err(StartError::Unavailable(format!(
+            "the journal cannot be rewritten for another number of cores: {failure}; make room, or start with as many cores as before"
         ))),
-        Some(trouble) => {
+        Some(failure) => {
             tracing::error!(
                 core = seat.core.0,
-                reason = trouble,
+                reason = failure,
                 "journal degraded, serving without it"
             );
             Ok(driver)

@@ -220,7 +220,6 @@ on_one_and_two_cores! {
         }
 
         // Who was lost is there again with its client, and nothing is read twice.
-        node.client().heartbeat();
         let mut publisher = node.client();
         publisher.publish_all(&services, "a", 1, &value);
         observer.lists_until(&gone, &[&value]);

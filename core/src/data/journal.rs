@@ -213,6 +213,14 @@ impl Journal {
         }
     }
 
+    /// Why nothing of it counts, if the disk fails; of a disk that is only slow all does.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.condition {
+            Condition::Failed { error, .. } => Some(error),
+            Condition::Off | Condition::Healthy | Condition::Behind { .. } => None,
+        }
+    }
+
     /// What happened to it since this was asked last.
     pub fn take_reports(&mut self) -> impl Iterator<Item = Report> {
         std::mem::take(&mut self.reports).into_iter()

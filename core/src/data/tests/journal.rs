@@ -376,6 +376,7 @@ fn a_disk_that_is_slow_is_not_waited_for() {
 
     assert_eq!(node.told().len(), 1);
     assert!(node.data.journal().trouble().is_some());
+    assert_eq!(node.data.journal().failure(), None, "all of it counts");
     node.put("s", publisher("b", 1, 1, "two"));
     node.turn();
     assert_eq!(node.told().len(), 1, "nor is what follows");
