@@ -222,7 +222,7 @@ mod tests {
             (6, vec![new.clone()], "publisher 1 is missing"),
             (6, vec![new.clone(), new.clone()], "twice"),
             (6, vec![new.clone(), stranger], "another service"),
-            (6, vec![says(1, 0, 3), other.clone()], "has not said"),
+            (6, vec![says(1, 0, 9), other.clone()], "has not said"),
             (6, vec![old, other.clone()], "went back"),
             (4, full.to_vec(), "version went back"),
             (5, vec![ledger.next(1, 0), other], "same version"),

@@ -44,7 +44,7 @@ pub enum Record<'a> {
         #[serde(borrow)]
         register_id: Id<'a>,
     },
-    /// Of a snapshot: a service without publishers, and its version.
+    /// A service has this version, and the publishers that other records give it: none, or those it had before.
     Empty {
         /// The version of the datum.
         version: DatumVersion,
@@ -135,7 +135,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The line for a service that has no publishers.
+    /// The line for the version of a service, where no publisher's line tells it.
     pub fn empty(data_info_id: &'a DataInfoId, version: DatumVersion) -> Self {
         Self::Empty {
             version,
