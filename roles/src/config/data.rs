@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use rollcall_core::limits;
 use serde::Serialize;
 
 use super::settings::Settings;
@@ -41,7 +42,12 @@ impl DataConfig {
             http: settings.parsed(section, "http", default, ADDRESS),
             journal: settings.parsed(section, "journal", Journal::Interval, must),
             journal_sync: settings.millis(section, "journal_sync_ms", second, 10..=60_000),
-            return_grace: settings.millis(section, "return_grace_ms", 30 * second, 0..=600_000),
+            return_grace: settings.millis(
+                section,
+                "return_grace_ms",
+                limits::RETURN_GRACE,
+                0..=600_000,
+            ),
         }
     }
 }
