@@ -561,7 +561,17 @@ impl Journal {
         if let Some((reservation, _)) = self.reserving.take_if(|(_, at)| *at <= end) {
             self.reserved = reservation;
         }
-        if self.seal == Seal::Written && !live.has_pending() && !live.is_unsynced() {
+        self.finish_seal();
+    }
+
+    /// The orderly end is complete once nothing is left that only the kernel has.
+    fn finish_seal(&mut self) {
+        let is_whole = |live: &Live| !live.has_pending() && !live.is_unsynced();
+        let former = self.snapshot.as_ref();
+        if self.seal == Seal::Written
+            && self.live.as_ref().is_some_and(is_whole)
+            && !former.is_some_and(Snapshot::awaits_medium)
+        {
             self.seal = Seal::Done;
         }
     }
@@ -572,20 +582,30 @@ impl Journal {
             // Where pushes wait for the sync, it follows the write.
             return None;
         };
-        let is_urgent =
-            self.seal != Seal::Open || (self.snapshot.is_some() && self.reserving.is_some());
+        let is_sealing = self.seal != Seal::Open;
+        let snapshot = self.snapshot.as_ref();
+        let replaces =
+            |snapshot: &Snapshot| snapshot.is_before_rotation() && self.is_snapshot_cheaper();
+        if !is_sealing && snapshot.is_some_and(replaces) {
+            return None;
+        }
+        let is_urgent = is_sealing || (snapshot.is_some() && self.reserving.is_some());
         live.is_unsynced().then(|| match is_urgent {
             true => Instant::default(),
             false => self.synced_at + interval,
         })
     }
 
+    fn is_sync_due(&self, now: Instant) -> bool {
+        self.sync_due_at().is_some_and(|at| at <= now)
+    }
+
     fn work_in_background(&mut self, now: Instant, datums: &DatumStore, out: &mut Vec<Effect>) {
         if self.step.is_some() {
             return;
         }
-        let is_due = self.sync_due_at().is_some_and(|at| at <= now);
-        let operation = if let (true, Some(live)) = (is_due, &self.live) {
+        self.begin_snapshot_if_due(now);
+        let operation = if let (true, Some(live)) = (self.is_sync_due(now), &self.live) {
             let segment = live.segment();
             let end = live.written();
             self.step = Some(Step::Sync { segment, end });
@@ -604,7 +624,6 @@ impl Journal {
                 files: strays.into_iter().map(File::Segment).collect(),
             }
         } else {
-            self.begin_snapshot_if_due(now);
             let Some(operation) = self.next_of_snapshot(datums) else {
                 return;
             };
@@ -618,7 +637,10 @@ impl Journal {
     fn on_step(&mut self, now: Instant, step: Step) {
         match step {
             Step::Sync { segment, end } => self.on_synced(now, segment, end),
-            Step::Snapshot => self.on_snapshot_step(),
+            Step::Snapshot => {
+                self.on_snapshot_step();
+                self.finish_seal();
+            }
             Step::SyncFormer | Step::Remove => {}
         }
     }

@@ -96,4 +96,9 @@ impl Live {
     pub(super) fn is_unsynced(&self) -> bool {
         self.synced < self.written
     }
+
+    /// How much of it may not be on the medium.
+    pub(super) fn unsynced_bytes(&self) -> u64 {
+        self.len() - self.synced
+    }
 }

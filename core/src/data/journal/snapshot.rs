@@ -20,6 +20,8 @@ pub(super) struct Snapshot {
     stage: Stage,
     /// Only the live segment is new; what there was stays.
     is_first_segment_only: bool,
+    /// It is on the medium sooner than the log before it would be, of which nothing more is synced.
+    replaces_sync: bool,
     /// The new live segment.
     live: Option<u64>,
     writer: Option<(u64, SegmentWriter)>,
@@ -68,6 +70,7 @@ impl Snapshot {
         Self {
             stage: Stage::Announce,
             is_first_segment_only: false,
+            replaces_sync: false,
             live: None,
             writer: None,
             written: 0,
@@ -78,6 +81,16 @@ impl Snapshot {
 
     pub(super) fn bytes(&self) -> u64 {
         self.written
+    }
+
+    /// Whether it will replace the live segment.
+    pub(super) fn is_before_rotation(&self) -> bool {
+        matches!(self.stage, Stage::Announce | Stage::Rotate)
+    }
+
+    /// Whether something of the log before the live segment may be in the kernel only.
+    pub(super) fn awaits_medium(&self) -> bool {
+        self.replaces_sync || matches!(self.stage, Stage::SyncOld(_))
     }
 
     fn segment(&self) -> Option<u64> {
@@ -107,6 +120,7 @@ impl Journal {
                 self.wants_snapshot
                     || self.disk_bytes() > 2 * self.live_bytes + slack
                     || self.named.len() > limits::JOURNAL_SEGMENTS_MAX
+                    || self.is_sync_due(now) && self.is_snapshot_cheaper()
             }
             Condition::Off | Condition::Behind { .. } => false,
         };
@@ -114,6 +128,13 @@ impl Journal {
             self.wants_snapshot = false;
             self.snapshot = Some(Snapshot::new());
         }
+    }
+
+    /// Whether all publishers are far less to bring to the medium than what the log got since it was synced: where publishers change
+    /// again and again, only the last of each has to get there.
+    pub(super) fn is_snapshot_cheaper(&self) -> bool {
+        let unsynced = self.live.as_ref().map_or(0, Live::unsynced_bytes);
+        unsynced > limits::JOURNAL_REWRITE_RATIO * self.live_bytes + limits::JOURNAL_REWRITE_BYTES
     }
 
     /// The operation of the present stage, if it waits for nothing.
@@ -170,6 +191,7 @@ impl Journal {
 
     /// Has the new live segment take the changes, once none waits for the old one.
     pub(super) fn rotate_if_due(&mut self, now: Now, versions: &VersionClock) {
+        let replaces_sync = self.is_snapshot_cheaper();
         let Some(snapshot) = &mut self.snapshot else {
             return;
         };
@@ -180,10 +202,11 @@ impl Journal {
         };
         let old = self.live.as_ref().map(|live| (live.segment(), live.len()));
         snapshot.stage = match old {
-            Some((old, _)) => Stage::SyncOld(old),
+            Some((old, _)) if !replaces_sync => Stage::SyncOld(old),
             None if snapshot.is_first_segment_only => Stage::AwaitCeiling,
-            None => Stage::Write,
+            _ => Stage::Write,
         };
+        snapshot.replaces_sync = replaces_sync;
         if let Some((old, bytes)) = old {
             self.name(old, bytes);
         }

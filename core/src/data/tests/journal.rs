@@ -17,6 +17,7 @@ pub(super) struct Disk {
     kernel: BTreeMap<File, Vec<u8>>,
     medium: BTreeMap<File, Vec<u8>>,
     is_full: bool,
+    synced_bytes: usize,
 }
 
 impl Disk {
@@ -34,6 +35,8 @@ impl Disk {
             }
             Operation::Sync { file } => {
                 let content = self.kernel.get(&file).cloned().unwrap_or_default();
+                let known = self.medium.get(&file).map_or(0, Vec::len);
+                self.synced_bytes += content.len() - known;
                 self.medium.insert(file, content);
             }
             Operation::Replace { file, bytes } => {
@@ -118,6 +121,10 @@ impl Node {
     /// The process is killed, a moment after the last change: what the kernel has stays.
     pub(super) fn kill(mut self) -> Self {
         self.pass(limits::JOURNAL_GATHER_MAX);
+        self.kill_at_once()
+    }
+
+    fn kill_at_once(self) -> Self {
         Self::start(
             self.disk,
             self.now,
@@ -168,7 +175,21 @@ impl Node {
 
     /// The disk does what it was asked to.
     pub(super) fn work(&mut self) {
-        for (lane, operation) in std::mem::take(&mut self.asked) {
+        (0..self.asked.len()).for_each(|_| self.work_once());
+    }
+
+    /// A turn, and one operation of the disk; false if nothing is due.
+    fn step(&mut self) -> bool {
+        self.turn();
+        let next = self.data.next_timeout();
+        let is_due = !self.asked.is_empty() || next.is_some_and(|at| at <= self.now.monotonic);
+        self.work_once();
+        is_due
+    }
+
+    /// The disk does the next operation, if there is one.
+    fn work_once(&mut self) {
+        if let Some((lane, operation)) = self.asked.pop_front() {
             let (result, buffer) = self.disk.perform(operation);
             self.handle(Event::Disk {
                 lane,
@@ -465,6 +486,88 @@ fn a_log_is_replaced_by_what_is_left_of_it() {
             .iter()
             .all(|it| it.order.version == 1 && it.boxes.bytes().ends_with(b"29"))
     );
+}
+
+/// A shard whose ten publishers were on the medium once, and have changed so often since that a snapshot is due in place of a sync.
+fn often_changed() -> Node {
+    let mut node = Node::new();
+    let text = "x".repeat(20_000);
+    for round in 0..=LAST_ROUND {
+        for number in 0..10 {
+            let text = format!("{text}{round:02}");
+            node.put("s", publisher(&format!("p{number}"), 1, round, &text));
+        }
+        if round == 0 {
+            node.pass(SYNC_INTERVAL);
+        }
+    }
+    node.turn();
+    node.work_once();
+    node
+}
+
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+const LAST_ROUND: u32 = 27;
+
+/// Publishers of the service that have the text of this round.
+fn of_round(node: &Node, round: u32) -> usize {
+    let text = format!("{round:02}");
+    let listed = listed(node).into_iter();
+    listed
+        .filter(|(_, boxes)| boxes.bytes().ends_with(text.as_bytes()))
+        .count()
+}
+
+#[test]
+fn where_publishers_change_often_only_the_last_of_each_gets_to_the_medium() {
+    let mut node = often_changed();
+    let before = node.disk.synced_bytes;
+
+    node.settle();
+
+    let synced = node.disk.synced_bytes - before;
+    let live = node.data.journal().live_bytes() as usize;
+    assert!(synced < 2 * live, "{synced} bytes for {live}");
+    let node = node.cut_power();
+    assert_eq!(of_round(&node, LAST_ROUND), 10);
+}
+
+#[test]
+fn a_snapshot_in_place_of_a_sync_loses_nothing_wherever_it_ends() {
+    let mut steps = 0;
+    loop {
+        let after = |steps: usize| {
+            let mut node = often_changed();
+            let is_over = (0..steps).any(|_| !node.step());
+            (node, is_over)
+        };
+        let (node, is_over) = after(steps);
+        assert_eq!(
+            of_round(&node.kill_at_once(), LAST_ROUND),
+            10,
+            "killed after {steps}"
+        );
+        assert_eq!(
+            after(steps).0.cut_power().held("s"),
+            10,
+            "without power after {steps}"
+        );
+        let (mut node, _) = after(steps);
+        node.handle(Event::Seal);
+        while !node.data.journal().is_sealed() {
+            assert!(node.step(), "it is never sealed after {steps}");
+        }
+        assert_eq!(
+            of_round(&node.cut_power(), LAST_ROUND),
+            10,
+            "sealed after {steps}"
+        );
+        if is_over {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 5, "a snapshot has more steps than {steps}");
 }
 
 #[test]
