@@ -154,7 +154,9 @@ fn golden_bytes() {
     let mut writer = SegmentWriter::new(&header(), &mut bytes);
     let version = DatumVersion::new(5);
     writer.append(&Record::Ceiling { version }, &mut bytes);
-    writer.append_content(&[7; BLOCK_BYTES - 56 - 9 - 7 - 7], &mut bytes);
+    writer.append_with(&mut bytes, |out| {
+        out.extend_from_slice(&[7; BLOCK_BYTES - 56 - 9 - 7 - 7])
+    });
     writer.append(&Record::Sealed, &mut bytes);
 
     let head = b"RLCLSEG\x97\x01\0\x07\0\0\0\0\0\0\0\x01\0\x05\0\0\0\0\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01";
@@ -258,8 +260,10 @@ fn a_record_without_end_takes_no_memory_without_end() {
     let mut written = Written::new();
     let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
     let longest = vec![4; crate::limits::JOURNAL_RECORD_BYTES_MAX];
-    writer.append_content(&longest, &mut written.bytes);
-    writer.append_content(&[&longest[..], &[4]].concat(), &mut written.bytes);
+    writer.append_with(&mut written.bytes, |out| out.extend_from_slice(&longest));
+    writer.append_with(&mut written.bytes, |out| {
+        out.extend_from_slice(&[&longest[..], &[4]].concat())
+    });
     written.append(&mut writer, &Record::Sealed);
 
     let found = scan(&written.bytes);
@@ -470,7 +474,9 @@ fn forged_blocks_in_a_clients_data_are_never_taken_for_blocks() {
     // Even with the salt, which nobody knows: where a block begins there is no data of clients.
     let mut bytes = Vec::new();
     let mut writer = SegmentWriter::new(&header(), &mut bytes);
-    writer.append_content(&forged(header().salt), &mut bytes);
+    writer.append_with(&mut bytes, |out| {
+        out.extend_from_slice(&forged(header().salt))
+    });
     writer.append(&Record::Sealed, &mut bytes);
 
     for at in (0..bytes.len()).step_by(61).chain(0..100) {
@@ -493,7 +499,7 @@ fn forged_blocks_that_a_cut_moves_to_where_blocks_begin_have_the_wrong_salt() {
         let mut writer = SegmentWriter::new(&header(), &mut bytes);
         let lure = [0; 100];
         let data = [&lure, &forged(salt)[lure.len()..]].concat();
-        writer.append_content(&data, &mut bytes);
+        writer.append_with(&mut bytes, |out| out.extend_from_slice(&data));
         bytes.drain(100..100 + cut);
         scan(&bytes).records.len()
     };
