@@ -14,7 +14,7 @@ mod text;
 mod value;
 mod writer;
 
-pub use class::{Class, definition, definition_len};
+pub use class::{Class, Definition, definition, definition_len};
 pub use error::HessianError;
 pub use reader::{List, Reader};
 pub use text::{LoneSurrogate, Text};

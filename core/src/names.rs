@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tables::{Seed, Table};
+mod interner;
+
+pub use interner::Interner;
 
 /// Instance id of a client that names none.
 pub const DEFAULT_INSTANCE_ID: &str = "DEFAULT_INSTANCE_ID";
@@ -20,80 +22,52 @@ pub const DEFAULT_DATA_CENTER: &str = "DefaultDataCenter";
 /// A shared piece of text: zone, application, client version.
 pub type Name = Arc<str>;
 
-/// One copy of each name in use: ten thousand publishers of one zone share its text.
-#[derive(Debug)]
-pub struct Interner {
-    names: Table<Name, ()>,
-    sweep_at: usize,
-}
-
-impl Interner {
-    /// How many names are kept before the first look for those nobody uses any more.
-    const FIRST_SWEEP: usize = 1024;
-
-    /// An empty one.
-    pub fn new(seed: Seed) -> Self {
-        Self {
-            names: seed.table(),
-            sweep_at: Self::FIRST_SWEEP,
-        }
-    }
-
-    /// The shared copy of this text. Names leave with their last user, at the latest when the number of names has doubled.
-    pub fn intern(&mut self, text: &str) -> Name {
-        if let Some((name, ())) = self.names.get_key_value(text) {
-            return Name::clone(name);
-        }
-        if self.names.len() >= self.sweep_at {
-            self.names.retain(|name, ()| Arc::strong_count(name) > 1);
-            self.sweep_at = (self.names.len() * 2).max(Self::FIRST_SWEEP);
-        }
-        let name = Name::from(text);
-        self.names.insert(Name::clone(&name), ());
-        name
-    }
-}
-
 /// What is published and subscribed to: data id, instance id (tenant) and group.
 ///
 /// Three parts, never one text that is split: a data id may itself contain the separator `#@#`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DataInfoId(Arc<DataInfoIdParts>);
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// The three parts one behind the other: one allocation, one comparison.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct DataInfoIdParts {
     ring_hash: u64,
-    data_id: Box<str>,
-    instance_id: Box<str>,
-    group: Box<str>,
+    data_id_len: u32,
+    instance_id_len: u32,
+    text: Box<str>,
 }
 
 impl DataInfoId {
     /// The id with these parts; blank ones become the registry's defaults (`sofaregistry-wire.md` section 4).
+    ///
+    /// # Panics
+    /// If a part is longer than 4 GiB.
     pub fn new(data_id: &str, instance_id: &str, group: &str) -> Self {
         let instance_id = or_default(instance_id, DEFAULT_INSTANCE_ID);
         let group = or_default(group, DEFAULT_GROUP);
+        let len = |part: &str| u32::try_from(part.len()).expect("no name has 4 GiB");
         Self(Arc::new(DataInfoIdParts {
             ring_hash: ring_hash(data_id, instance_id, group),
-            data_id: data_id.into(),
-            instance_id: instance_id.into(),
-            group: group.into(),
+            data_id_len: len(data_id),
+            instance_id_len: len(instance_id),
+            text: [data_id, instance_id, group].concat().into(),
         }))
     }
 
     /// The data id, as the application named it.
     pub fn data_id(&self) -> &str {
-        &self.0.data_id
+        &self.0.text[..self.0.data_id_len as usize]
     }
 
     /// The tenant.
     pub fn instance_id(&self) -> &str {
-        &self.0.instance_id
+        let behind = &self.0.text[self.0.data_id_len as usize..];
+        &behind[..self.0.instance_id_len as usize]
     }
 
     /// The group.
     pub fn group(&self) -> &str {
-        &self.0.group
+        &self.0.text[(self.0.data_id_len + self.0.instance_id_len) as usize..]
     }
 
     /// Its place on the ring: the same for ever and everywhere.
@@ -104,6 +78,10 @@ impl DataInfoId {
     /// How many owners this shared id has; 1 means that only the caller's own copy is left.
     pub fn owners(&self) -> usize {
         Arc::strong_count(&self.0)
+    }
+
+    fn parts(&self) -> [&str; 3] {
+        [self.data_id(), self.instance_id(), self.group()]
     }
 }
 
@@ -129,7 +107,8 @@ impl PartialOrd for DataInfoId {
 
 impl Ord for DataInfoId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
+        let by_hash = self.0.ring_hash.cmp(&other.0.ring_hash);
+        by_hash.then_with(|| self.parts().cmp(&other.parts()))
     }
 }
 

@@ -87,6 +87,10 @@ impl Publisher {
     }
 }
 
+/// What was there stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept;
+
 /// The publishers of one dataInfoId, by zone; the order of both levels is that of the ids, the same on every holder.
 #[derive(Debug, Default)]
 pub struct Publishers {
@@ -101,15 +105,36 @@ impl Publishers {
 
     /// Puts it in the place of whatever had its id, and returns that.
     pub fn put(&mut self, publisher: Arc<Publisher>) -> Option<Arc<Publisher>> {
+        match self.put_unless(publisher, |_| false) {
+            Ok(replaced) => replaced,
+            Err(Kept) => unreachable!("nothing is kept"),
+        }
+    }
+
+    /// Puts it in the place of whatever had its id, and returns that, unless it is to be kept.
+    pub fn put_unless(
+        &mut self,
+        publisher: Arc<Publisher>,
+        is_kept: impl FnOnce(&Publisher) -> bool,
+    ) -> Result<Option<Arc<Publisher>>, Kept> {
         if let Some(zone) = self.zones.get_mut(&publisher.zone)
             && let Some(place) = zone.get_mut(&publisher.register_id)
         {
-            return Some(std::mem::replace(place, publisher));
+            return match is_kept(place) {
+                true => Err(Kept),
+                false => Ok(Some(std::mem::replace(place, publisher))),
+            };
+        }
+        if self
+            .find(&publisher.register_id)
+            .is_some_and(|held| is_kept(held))
+        {
+            return Err(Kept);
         }
         let moved = self.remove(&publisher.register_id);
         let zone = self.zones.entry(Arc::clone(&publisher.zone)).or_default();
         zone.insert(publisher.register_id.clone(), publisher);
-        moved
+        Ok(moved)
     }
 
     /// Takes the one with this id out; a zone leaves with its last publisher.

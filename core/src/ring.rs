@@ -12,6 +12,10 @@ const POINTS_PER_MEMBER: u64 = 256;
 #[derive(Clone, Debug)]
 pub struct HashRing {
     points: Vec<(u64, Member)>,
+    /// The first point at or behind each of equal parts of the circle, as many as points or more: what is looked for is a step or two on.
+    first_in: Vec<u32>,
+    /// What is left of a hash by this shift is its part of the circle.
+    part_shift: u32,
 }
 
 impl HashRing {
@@ -24,7 +28,15 @@ impl HashRing {
         assert!(!points.is_empty(), "a ring needs a member");
         points.sort_unstable();
         points.dedup_by_key(|&mut (position, _)| position);
-        Self { points }
+        let parts = (points.len() as u64).next_power_of_two().max(2);
+        let part_shift = u64::BITS - parts.ilog2();
+        let first_at = |place: u64| points.partition_point(|&(position, _)| position < place);
+        let first_in = (0..parts).map(|part| first_at(part << part_shift) as u32);
+        Self {
+            first_in: first_in.collect(),
+            part_shift,
+            points,
+        }
     }
 
     /// The ring of one node's cores alone: on it a dataInfoId finds its session home core. The node that owns a dataInfoId
@@ -69,9 +81,10 @@ impl HashRing {
     }
 
     fn place(&self, hash: u64) -> usize {
-        self.points
-            .partition_point(|&(position, _)| position < hash)
-            % self.points.len()
+        let first = self.first_in[(hash >> self.part_shift) as usize] as usize;
+        let before = self.points[first..].iter();
+        let place = first + before.take_while(|&&(position, _)| position < hash).count();
+        place % self.points.len()
     }
 }
 
@@ -83,6 +96,23 @@ fn points_of(member: Member) -> impl Iterator<Item = (u64, Member)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_place_belongs_to_the_first_point_at_or_behind_it() {
+        for cores in [1, 2, 3, 64] {
+            let ring = HashRing::of_node(NodeId(7), cores);
+            let at_points = ring.points.iter().map(|&(position, _)| position);
+            let around_points =
+                at_points.flat_map(|at| [at.wrapping_sub(1), at, at.wrapping_add(1)]);
+            let spread = (0..1_000).map(mix);
+            for hash in around_points.chain(spread).chain([0, u64::MAX]) {
+                let behind = ring.points.iter().find(|&&(position, _)| position >= hash);
+                let &(_, owner) = behind.unwrap_or(&ring.points[0]);
+
+                assert_eq!(ring.owner_at(hash), owner, "{hash:#x} of {cores} cores");
+            }
+        }
+    }
 
     fn services(count: usize) -> impl Iterator<Item = DataInfoId> {
         (0..count).map(|index| DataInfoId::new(&format!("com.example.Service{index}"), "", "SOFA"))

@@ -15,12 +15,12 @@ pub struct Seed(pub u64);
 impl Seed {
     /// An empty table.
     pub fn table<K, V>(self) -> Table<K, V> {
+        Table::with_hasher(self.hasher())
+    }
+
+    /// What its tables hash with.
+    pub fn hasher(self) -> RandomState {
         let Self(seed) = self;
-        Table::with_hasher(RandomState::with_seeds(
-            seed,
-            !seed,
-            seed.rotate_left(21),
-            seed.rotate_left(42),
-        ))
+        RandomState::with_seeds(seed, !seed, seed.rotate_left(21), seed.rotate_left(42))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::exchange::{Change, ToSession};
 use crate::machine::Instant;
 use crate::names::{DataInfoId, Member, RegisterId};
-use crate::publisher::{Publisher, Publishers};
+use crate::publisher::{Kept, Publisher, Publishers};
 use crate::version::DatumVersion;
 
 use super::Effect;
@@ -71,16 +71,21 @@ impl Datum {
     }
 
     pub(super) fn put(&mut self, publisher: Arc<Publisher>) -> Put {
-        match self.publishers.find(&publisher.register_id) {
-            // Who is back is newer than who is awaited, though its client may count from one again.
-            Some(held) if held.order > publisher.order && !held.awaits_client() => Put::Outdated,
-            _ => self.replace(publisher),
+        // Who is back is newer than who is awaited, though its client may count from one again.
+        let is_newer = |held: &Publisher| held.order > publisher.order && !held.awaits_client();
+        match self.publishers.put_unless(Arc::clone(&publisher), is_newer) {
+            Ok(held) => self.note_put(held, publisher),
+            Err(Kept) => Put::Outdated,
         }
     }
 
     /// As `put`, whatever the order.
     pub(super) fn replace(&mut self, publisher: Arc<Publisher>) -> Put {
         let held = self.publishers.put(Arc::clone(&publisher));
+        self.note_put(held, publisher)
+    }
+
+    fn note_put(&mut self, held: Option<Arc<Publisher>>, publisher: Arc<Publisher>) -> Put {
         match held {
             Some(held) if held.shows_the_same_as(&publisher) => Put::HolderMoved(held),
             replaced => {

@@ -700,7 +700,7 @@ impl Journal {
 
 /// What a live publisher takes, under whatever version.
 fn live_len(data_info_id: &DataInfoId, publisher: &Publisher) -> u64 {
-    segment::stored_len(&Record::put(data_info_id, publisher, DatumVersion::MAX)) as u64
+    (segment::FRAGMENT_HEAD_BYTES + Record::put_len(data_info_id, publisher)) as u64
 }
 
 fn in_turn(operation: Operation) -> Effect {

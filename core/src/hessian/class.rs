@@ -9,6 +9,52 @@ pub struct Class<'a> {
     pub(super) name: &'a [u8],
     pub(super) fields: &'a [u8],
     pub(super) field_count: usize,
+    pub(super) is_expected: bool,
+}
+
+/// A definition that most peers send byte for byte, so that comparing it once stands for reading it.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    bytes: &'static [u8],
+    name: &'static str,
+    fields: &'static [&'static str],
+}
+
+impl Definition {
+    /// The definition of this class; `bytes` are what [`definition`] makes of it.
+    pub const fn new(
+        bytes: &'static [u8],
+        name: &'static str,
+        fields: &'static [&'static str],
+    ) -> Self {
+        assert!(
+            bytes.len() == definition_len(name, fields),
+            "the definition of another class"
+        );
+        Self {
+            bytes,
+            name,
+            fields,
+        }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &'static [u8] {
+        self.bytes
+    }
+
+    /// The class, at its place among those of a message.
+    pub(super) fn class(&'static self, index: usize) -> Class<'static> {
+        let field_count = self.fields.len();
+        let fields_at = 1 + int_len(self.name.len()) + self.name.len() + int_len(field_count);
+        Class {
+            index,
+            name: self.name.as_bytes(),
+            fields: &self.bytes[fields_at..],
+            field_count,
+            is_expected: true,
+        }
+    }
 }
 
 impl<'a> Class<'a> {
@@ -25,6 +71,11 @@ impl<'a> Class<'a> {
     /// How many fields an object of it has.
     pub fn field_count(&self) -> usize {
         self.field_count
+    }
+
+    /// Whether its definition is one of those that were expected: its fields are known, and their order.
+    pub fn is_expected(&self) -> bool {
+        self.is_expected
     }
 
     /// The names of its fields, in the order in which an object has their values.
@@ -122,5 +173,35 @@ mod tests {
             .map(|field| field.to_str().unwrap().into_owned())
             .collect();
         assert_eq!(fields, FIELDS);
+    }
+
+    #[test]
+    fn an_expected_definition_reads_as_any_other() {
+        static EXPECTED: [Definition; 2] = [
+            Definition::new(&TRAIN, "demo.Train", &[]),
+            Definition::new(&CAR, NAME, FIELDS),
+        ];
+        const TRAIN: [u8; definition_len("demo.Train", &[])] = definition("demo.Train", &[]);
+        let object = [&CAR[..], &TRAIN[..], b"o\x90\x03red\x01x"].concat();
+        let mut plain = Reader::new(&object);
+        let mut expecting = Reader::expecting(&object, &EXPECTED);
+
+        let read = plain.object().unwrap().unwrap();
+        let known = expecting.object().unwrap().unwrap();
+
+        assert_eq!(expecting.offset(), plain.offset());
+        assert_eq!((known.index, known.name), (read.index, read.name));
+        assert_eq!(
+            (known.fields, known.field_count),
+            (read.fields, read.field_count)
+        );
+        assert!(known.is_expected() && !read.is_expected());
+        for len in 0..object.len() {
+            let (mut plain, mut expecting) = (
+                Reader::new(&object[..len]),
+                Reader::expecting(&object[..len], &EXPECTED),
+            );
+            assert_eq!(expecting.skip(), plain.skip(), "{len} bytes");
+        }
     }
 }

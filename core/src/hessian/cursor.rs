@@ -34,6 +34,11 @@ impl<'a> Cursor<'a> {
         &self.bytes[begin..self.at]
     }
 
+    /// The bytes that are left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
     pub(super) fn peek(&self) -> Result<u8> {
         self.bytes.get(self.at).copied().ok_or(HessianError::End {
             at: self.at,

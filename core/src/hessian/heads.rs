@@ -11,10 +11,28 @@ impl<'a> Reader<'a> {
     /// Reads the class definitions in front of a value.
     pub(super) fn definitions(&mut self) -> Result<()> {
         while self.cursor.peek()? == b'O' {
-            self.cursor.at += 1;
-            self.definition()?;
+            if !self.expected_definition() {
+                self.cursor.at += 1;
+                self.definition()?;
+            }
         }
         Ok(())
+    }
+
+    /// Takes a definition over that is one of those expected; or reads nothing and says false.
+    fn expected_definition(&mut self) -> bool {
+        let rest = self.cursor.rest();
+        let mut expected = self.expected.iter();
+        let Some(definition) = expected.find(|expected| rest.starts_with(expected.bytes())) else {
+            return false;
+        };
+        let index = self.classes.len();
+        if self.is_repeating || index == HESSIAN_CLASSES_MAX {
+            return false;
+        }
+        self.cursor.at += definition.bytes().len();
+        self.classes.push(definition.class(index));
+        true
     }
 
     fn definition(&mut self) -> Result<()> {
@@ -42,6 +60,7 @@ impl<'a> Reader<'a> {
             name,
             fields,
             field_count,
+            is_expected: false,
         });
         Ok(())
     }

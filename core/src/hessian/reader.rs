@@ -5,13 +5,14 @@
 
 use super::cursor::{Cursor, Result, Scalar};
 use super::spill::Spill;
-use super::{Class, HessianError, Text};
+use super::{Class, Definition, HessianError, Text};
 use crate::limits::{HESSIAN_DEPTH_MAX, HESSIAN_REPEATED_BYTES_MAX, HESSIAN_VALUES_MAX};
 
 /// Reads one Hessian body from its beginning.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     pub(super) cursor: Cursor<'a>,
+    pub(super) expected: &'static [Definition],
     values_left: usize,
     repeated_bytes_left: usize,
     /// Inside a value that is read again through a reference: it has its places in the tables already.
@@ -41,8 +42,14 @@ impl List<'_> {
 impl<'a> Reader<'a> {
     /// A reader at the beginning of a body.
     pub fn new(bytes: &'a [u8]) -> Self {
+        Self::expecting(bytes, &[])
+    }
+
+    /// The same, of a body that most probably has these class definitions.
+    pub fn expecting(bytes: &'a [u8], expected: &'static [Definition]) -> Self {
         Self {
             cursor: Cursor::new(bytes),
+            expected,
             values_left: HESSIAN_VALUES_MAX,
             repeated_bytes_left: HESSIAN_REPEATED_BYTES_MAX,
             is_repeating: false,

@@ -115,6 +115,25 @@ impl<'a> BaseRegister<'a> {
         Ok(true)
     }
 
+    /// Reads the values of [`FIELDS`].
+    pub(super) fn read_fields(&mut self, reader: &mut Reader<'a>) -> Result<(), MessageError> {
+        self.instance_id = read_name(reader, "instanceId")?;
+        self.zone = read_name(reader, "zone")?;
+        self.app_name = read_name(reader, "appName")?;
+        self.data_id = read_name(reader, "dataId")?;
+        self.group = read_name(reader, "group")?;
+        reader.skip()?;
+        self.regist_id = read_name(reader, "registId")?;
+        reader.skip()?;
+        reader.skip()?;
+        self.ip = read_name(reader, "ip")?;
+        reader.skip()?;
+        self.event_type = EventType::from_wire(read_name(reader, "eventType")?);
+        self.version = reader.long()?;
+        self.timestamp = reader.long()?;
+        Ok(())
+    }
+
     /// Writes the values of [`FIELDS`].
     pub(super) fn write_fields(&self, writer: &mut Writer<'_>) {
         writer.optional_text(self.instance_id.as_deref());

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::MessageError;
-use crate::hessian::{Class, Reader, Text, Writer, definition, definition_len};
+use crate::hessian::{Class, Definition, Reader, Text, Writer, definition, definition_len};
 use crate::limits::{BOXES_PER_PUBLISHER_MAX, HESSIAN_VALUES_MAX};
 
 const CLASS: &str = "com.alipay.sofa.registry.core.model.DataBox";
@@ -16,6 +16,9 @@ const FIELDS: &[&str] = &["data"];
 
 /// Defines the class of the boxes; must be definition 1 of its message and stand in front of the first box.
 pub(super) const DEFINITION: [u8; definition_len(CLASS, FIELDS)] = definition(CLASS, FIELDS);
+
+/// The same, as it is met in most messages.
+pub(super) const EXPECTED: Definition = Definition::new(&DEFINITION, CLASS, FIELDS);
 
 /// An object of class definition 1: in front of each text.
 const OBJECT: [u8; 2] = [b'o', 0x91];

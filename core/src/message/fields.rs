@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::MessageError;
-use crate::hessian::{Reader, Text};
+use crate::hessian::{Class, Definition, Reader, Text};
 use crate::limits::NAME_BYTES_MAX;
 
 /// Reads the one object of a body. `field` is called for each field with its name; it reads the value and says true, or
@@ -11,12 +11,22 @@ use crate::limits::NAME_BYTES_MAX;
 pub(super) fn read_message<'a>(
     body: &'a [u8],
     class_name: &str,
-    mut field: impl FnMut(&[u8], &mut Reader<'a>) -> Result<bool, MessageError>,
+    field: impl FnMut(&[u8], &mut Reader<'a>) -> Result<bool, MessageError>,
 ) -> Result<(), MessageError> {
+    let (class, mut reader) = begin_message(body, class_name, &[])?;
+    read_fields(class, &mut reader, field)
+}
+
+/// Reads the head of the one object of a body; what stands in it follows.
+pub(super) fn begin_message<'a>(
+    body: &'a [u8],
+    class_name: &str,
+    expected: &'static [Definition],
+) -> Result<(Class<'a>, Reader<'a>), MessageError> {
     if body.is_empty() {
         return Err(MessageError::NoBody);
     }
-    let mut reader = Reader::new(body);
+    let mut reader = Reader::expecting(body, expected);
     let Some(class) = reader.object()? else {
         return Err(MessageError::NoBody);
     };
@@ -24,8 +34,17 @@ pub(super) fn read_message<'a>(
         let class = String::from_utf8_lossy(class.name()).into_owned();
         return Err(MessageError::WrongClass { class });
     }
+    Ok((class, reader))
+}
+
+/// Reads the fields of an object whose head was read, as [`read_message`] does.
+pub(super) fn read_fields<'a>(
+    class: Class<'a>,
+    reader: &mut Reader<'a>,
+    mut field: impl FnMut(&[u8], &mut Reader<'a>) -> Result<bool, MessageError>,
+) -> Result<(), MessageError> {
     for name in class.fields() {
-        if !field(name.payload(), &mut reader)? {
+        if !field(name.payload(), reader)? {
             reader.skip()?;
         }
     }

@@ -4,15 +4,21 @@
 //! round and names the list's type. `dataList` is null when the event type is `UNREGISTER`.
 
 use super::base_register::{with_base, write_no_attributes};
-use super::fields::read_message;
+use super::fields::{begin_message, read_fields};
 use super::{BaseRegister, Boxes, EventType, MessageError, boxes};
-use crate::hessian::{Writer, definition, definition_len};
+use crate::hessian::{Definition, Writer, definition, definition_len};
 
 /// Name of the class.
 pub const CLASS: &str = "com.alipay.sofa.registry.core.model.PublisherRegister";
 
 const FIELDS: [&str; 16] = with_base(&[], &["dataList"]);
 const DEFINITION: [u8; definition_len(CLASS, &FIELDS)] = definition(CLASS, &FIELDS);
+
+/// What the Java client sends, all versions of it.
+static EXPECTED: [Definition; 2] = [
+    Definition::new(&DEFINITION, CLASS, &FIELDS),
+    boxes::EXPECTED,
+];
 
 /// A registration of a publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +36,14 @@ impl<'a> PublisherRegister<'a> {
             base: BaseRegister::empty(),
             boxes: Boxes::default(),
         };
-        read_message(content, CLASS, |name, reader| {
+        let (class, mut reader) = begin_message(content, CLASS, &EXPECTED)?;
+        if class.is_expected() {
+            register.base.read_fields(&mut reader)?;
+            register.boxes = Boxes::read(&mut reader, content)?;
+            reader.skip()?;
+            return Ok(register);
+        }
+        read_fields(class, &mut reader, |name, reader| {
             if name == b"dataList" {
                 register.boxes = Boxes::read(reader, content)?;
                 return Ok(true);
@@ -135,6 +148,23 @@ mod tests {
     fn golden_bytes() {
         assert_eq!(encoded(&republish()), REPUBLISH);
         assert_eq!(encoded(&unpublish()), UNPUBLISH);
+    }
+
+    #[test]
+    fn fields_by_name_are_those_in_order() {
+        let renamed = |message: &[u8]| {
+            let mut message = message.to_vec();
+            let place = message.windows(6).position(|name| name == b"\x04port\x09");
+            message[place.expect("a field of no use") + 1] = b'P';
+            message
+        };
+
+        for message in [REPUBLISH, UNPUBLISH] {
+            assert_eq!(
+                PublisherRegister::decode(&renamed(message)),
+                PublisherRegister::decode(message)
+            );
+        }
     }
 
     #[test]

@@ -170,30 +170,17 @@ impl Registrations {
             needs.push(Need::Answer { waiting, outcome });
             return;
         }
-        let data_info_id = match self.services.get_key_value(&data_info_id) {
-            Some((known, _)) => known.clone(),
-            None => data_info_id,
-        };
-        let declared = self.count_declared(publisher.holder.connect_id);
-        let is_newest = self.declare(&data_info_id, &publisher);
-        if self.count_declared(publisher.holder.connect_id) > declared {
-            waiting.tally = Tally::Added;
-        }
+        let token = self.next_token();
+        let (is_newest, tally) = self.declare(&data_info_id, &publisher, token);
+        waiting.tally = tally;
         if !is_newest {
             stats.registrations_stale += 1;
             needs.push(waiting.taken());
             return;
         }
         let register_id = publisher.register_id.clone();
-        let token = self.await_done(
-            &data_info_id,
-            register_id,
-            PendingChange::Put,
-            Some(waiting),
-        );
-        if let Some(registration) = self.find(&data_info_id, &publisher.register_id) {
-            registration.told = Some(token);
-        }
+        let change = PendingChange::Put;
+        self.await_done(token, &data_info_id, register_id, change, Some(waiting));
         let put = ToData::Put {
             data_info_id: data_info_id.clone(),
             publisher,
@@ -360,8 +347,14 @@ impl Registrations {
         }
     }
 
-    /// Notes what a connection declared; true if it is what the owner must be told.
-    fn declare(&mut self, data_info_id: &DataInfoId, publisher: &Arc<Publisher>) -> bool {
+    /// Notes what a connection declared: whether it is what the owner must be told, under this token, and whether it is one more of that
+    /// connection's.
+    fn declare(
+        &mut self,
+        data_info_id: &DataInfoId,
+        publisher: &Arc<Publisher>,
+        token: Token,
+    ) -> (bool, Tally) {
         let connect_id = publisher.holder.connect_id;
         let service = self.services.entry(data_info_id.clone()).or_default();
         let Some(registration) = service.get_mut(&publisher.register_id) else {
@@ -372,38 +365,41 @@ impl Registrations {
                 Registration {
                     publisher: Arc::clone(publisher),
                     displaced: Vec::new(),
-                    told: None,
+                    told: Some(token),
                 },
             );
-            self.note_declared(connect_id, data_info_id, &publisher.register_id);
-            return true;
+            let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
+            return (true, tally);
         };
         let same_holder = registration.publisher.holder == publisher.holder;
         if registration.publisher.order > publisher.order {
-            if !same_holder {
-                registration.displace(Arc::clone(publisher));
-                self.note_declared(connect_id, data_info_id, &publisher.register_id);
+            if same_holder {
+                return (false, Tally::Same);
             }
-            return false;
+            registration.displace(Arc::clone(publisher));
+            let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
+            return (false, tally);
         }
+        registration.told = Some(token);
         self.bytes += publisher.boxes.bytes().len();
         let former = std::mem::replace(&mut registration.publisher, Arc::clone(publisher));
         self.bytes -= former.boxes.bytes().len();
         registration
             .displaced
             .retain(|other| other.holder != publisher.holder);
-        if !same_holder {
-            let former_id = former.holder.connect_id;
-            if self
-                .declared
-                .get(&former_id)
-                .is_some_and(|declared| !declared.ended)
-            {
-                registration.displace(former);
-            }
-            self.note_declared(connect_id, data_info_id, &publisher.register_id);
+        if same_holder {
+            return (true, Tally::Same);
         }
-        true
+        let former_id = former.holder.connect_id;
+        if self
+            .declared
+            .get(&former_id)
+            .is_some_and(|declared| !declared.ended)
+        {
+            registration.displace(former);
+        }
+        let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
+        (true, tally)
     }
 
     fn note_declared(
@@ -411,11 +407,13 @@ impl Registrations {
         connect_id: ConnectId,
         data_info_id: &DataInfoId,
         register_id: &RegisterId,
-    ) {
+    ) -> Tally {
         let declared = self.declared.entry(connect_id).or_default();
-        declared
-            .registrations
-            .insert((data_info_id.clone(), register_id.clone()));
+        let declaration = (data_info_id.clone(), register_id.clone());
+        match declared.registrations.insert(declaration) {
+            true => Tally::Added,
+            false => Tally::Same,
+        }
     }
 
     fn remove_declared(
@@ -496,7 +494,8 @@ impl Registrations {
         needs: &mut Vec<Need>,
     ) {
         let change = PendingChange::Remove(cause.clone());
-        let token = self.await_done(&data_info_id, register_id.clone(), change, waiting);
+        let token = self.next_token();
+        self.await_done(token, &data_info_id, register_id.clone(), change, waiting);
         let remove = ToData::Remove {
             data_info_id: data_info_id.clone(),
             register_id,
@@ -506,24 +505,31 @@ impl Registrations {
         needs.push(Need::Tell(data_info_id, remove));
     }
 
+    /// The token of the next change, unless none follows.
+    fn next_token(&self) -> Token {
+        let generation = self.generation.wrapping_add(1);
+        Token(u64::from(generation) << 32 | self.pending.vacant_key() as u64)
+    }
+
+    /// Waits until the owner has confirmed the change with the next token.
     fn await_done(
         &mut self,
+        token: Token,
         data_info_id: &DataInfoId,
         register_id: RegisterId,
         change: PendingChange,
         waiting: Option<Waiting>,
-    ) -> Token {
+    ) {
+        debug_assert_eq!(token, self.next_token(), "one change per token");
         self.generation = self.generation.wrapping_add(1);
-        let place = self.pending.insert(Pending {
+        self.pending.insert(Pending {
             generation: self.generation,
             data_info_id: data_info_id.clone(),
             change,
             waiting,
             removal_of: register_id,
         });
-        let token = Token(u64::from(self.generation) << 32 | place as u64);
         self.sent.push(token);
-        token
     }
 
     fn find_pending(&mut self, Token(token): Token) -> Option<&mut Pending> {

@@ -149,7 +149,7 @@ fn checked(
     };
     let app = optional("appName", &base.app_name)?;
     let declared = Declared {
-        data_info_id: DataInfoId::new(data_id, instance_id, group),
+        data_info_id: names.data_info_id(data_id, instance_id, group),
         register_id: RegisterId::new(register_id),
         version: base.version.ok_or(Refusal::Missing("version"))?,
         timestamp: base.timestamp.unwrap_or(0),

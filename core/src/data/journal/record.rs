@@ -167,6 +167,44 @@ impl<'a> Record<'a> {
         usize::try_from(len.expect("every part knows its length")).expect("it was in memory")
     }
 
+    /// How many bytes [`Self::encode`] appends for a publisher that is put, under any version as they are given. Added up rather than
+    /// encoded, as every registration asks for it twice.
+    pub fn put_len(data_info_id: &DataInfoId, publisher: &Publisher) -> usize {
+        let with_length = |len: usize| varint_len(len as u64) + len;
+        let service = Service::of(data_info_id);
+        let texts = [
+            service.data_id,
+            service.instance_id,
+            service.group,
+            &publisher.zone,
+            &publisher.app,
+        ];
+        let numbers = [
+            zigzag(publisher.order.version),
+            zigzag(publisher.order.timestamp),
+            publisher.registered_ms,
+            publisher.address.port().into(),
+            publisher.boxes.raw_count().into(),
+        ];
+        let register_id = match &publisher.register_id {
+            RegisterId::Uuid(uuid) => uuid.len(),
+            RegisterId::Text(text) => with_length(text.len()),
+        };
+        let ip = if publisher.address.is_ipv4() { 4 } else { 16 };
+        // Which record, which kind of id, which kind of address.
+        let variants = 3;
+        variants
+            + VERSION_LEN
+            + texts
+                .iter()
+                .map(|text| with_length(text.len()))
+                .sum::<usize>()
+            + numbers.map(varint_len).iter().sum::<usize>()
+            + register_id
+            + ip
+            + with_length(publisher.boxes.bytes().len())
+    }
+
     /// The record that these bytes are, all of them.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
         let limit = JOURNAL_RECORD_BYTES_MAX as u64;
@@ -187,6 +225,24 @@ fn options() -> impl Options {
     bincode::DefaultOptions::new()
 }
 
+/// Bytes of a version: all that are given are above 32 bits.
+const VERSION_LEN: usize = 9;
+
+/// Bytes of a number under [`options`].
+fn varint_len(number: u64) -> usize {
+    match number {
+        0..=250 => 1,
+        251..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
+    }
+}
+
+/// A signed number as the one that is encoded for it.
+fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63).cast_unsigned()
+}
+
 impl<'a> Service<'a> {
     /// The parts of this id.
     pub fn of(data_info_id: &'a DataInfoId) -> Self {
@@ -198,8 +254,8 @@ impl<'a> Service<'a> {
     }
 
     /// The id with these parts.
-    pub fn to_data_info_id(self) -> DataInfoId {
-        DataInfoId::new(self.data_id, self.instance_id, self.group)
+    pub fn to_data_info_id(self, names: &mut Interner) -> DataInfoId {
+        names.data_info_id(self.data_id, self.instance_id, self.group)
     }
 }
 
@@ -318,6 +374,11 @@ mod tests {
 
                 assert_eq!(read, record);
                 assert_eq!(bytes.len(), record.encoded_len());
+                if let Record::Put { .. } = record {
+                    let under_any_version =
+                        bytes.len() + VERSION_LEN - varint_len(version.number());
+                    assert_eq!(Record::put_len(&service, &publisher), under_any_version);
+                }
                 let Record::Put {
                     service: read_service,
                     publisher: read_publisher,
@@ -326,7 +387,7 @@ mod tests {
                 else {
                     continue;
                 };
-                assert_eq!(read_service.to_data_info_id(), service);
+                assert_eq!(read_service.to_data_info_id(&mut names), service);
                 assert_eq!(*read_publisher.to_publisher(&mut names), publisher);
             }
         }

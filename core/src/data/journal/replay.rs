@@ -16,10 +16,8 @@ use crate::version::DatumVersion;
 /// A replay at work.
 #[derive(Debug)]
 pub struct Replay {
-    /// Where each service is among `services`, by its parts; nothing for one that is another shard's.
-    places: Table<Box<[u8]>, Option<usize>>,
-    /// The parts of the service at work.
-    parts: Vec<u8>,
+    /// Where each service is among `services`; nothing for one that is another shard's.
+    places: Table<DataInfoId, Option<usize>>,
     /// Each service with the highest version of its records.
     services: Vec<(DataInfoId, DatumVersion)>,
     /// What became of publishers: sorted, and the newest of each only, up to the last sweep.
@@ -70,7 +68,6 @@ impl Replay {
     pub fn new(seed: Seed) -> Self {
         Self {
             places: seed.table(),
-            parts: Vec::new(),
             services: Vec::new(),
             fates: Vec::new(),
             sweep_at: Self::FIRST_SWEEP,
@@ -96,7 +93,7 @@ impl Replay {
                 service,
                 publisher,
             } => {
-                if let Some(service) = self.place(*service, *version, is_mine) {
+                if let Some(service) = self.place(*service, *version, names, is_mine) {
                     self.fates.push(Fate {
                         service,
                         register_id: publisher.register_id().to_register_id(),
@@ -110,7 +107,7 @@ impl Replay {
                 service,
                 register_id,
             } => {
-                if let Some(service) = self.place(*service, *version, is_mine) {
+                if let Some(service) = self.place(*service, *version, names, is_mine) {
                     self.fates.push(Fate {
                         service,
                         register_id: register_id.to_register_id(),
@@ -120,7 +117,7 @@ impl Replay {
                 }
             }
             Record::Empty { version, service } => {
-                self.place(*service, *version, is_mine);
+                self.place(*service, *version, names, is_mine);
             }
             Record::Ceiling { .. } | Record::Sealed => {}
         }
@@ -159,31 +156,26 @@ impl Replay {
         &mut self,
         service: Service<'_>,
         version: DatumVersion,
+        names: &mut Interner,
         is_mine: impl Fn(u64) -> bool,
     ) -> Option<usize> {
-        self.parts.clear();
-        for part in [service.data_id, service.instance_id, service.group] {
-            self.parts.extend_from_slice(part.as_bytes());
-            // No text contains it.
-            self.parts.push(0xff);
-        }
-        let place = match self.places.get(&self.parts[..]) {
+        let data_info_id = service.to_data_info_id(names);
+        let place = match self.places.get(&data_info_id) {
             Some(place) => *place,
-            None => self.meet(service, is_mine),
+            None => self.meet(data_info_id, is_mine),
         }?;
         let (_, highest) = &mut self.services[place];
         *highest = version.max(*highest);
         Some(place)
     }
 
-    fn meet(&mut self, service: Service<'_>, is_mine: impl Fn(u64) -> bool) -> Option<usize> {
-        let data_info_id = service.to_data_info_id();
+    fn meet(&mut self, data_info_id: DataInfoId, is_mine: impl Fn(u64) -> bool) -> Option<usize> {
         let place = is_mine(data_info_id.ring_hash()).then_some(self.services.len());
         if place.is_some() {
             self.services
-                .push((data_info_id, DatumVersion::NOTHING_KNOWN));
+                .push((data_info_id.clone(), DatumVersion::NOTHING_KNOWN));
         }
-        self.places.insert(self.parts[..].into(), place);
+        self.places.insert(data_info_id, place);
         place
     }
 

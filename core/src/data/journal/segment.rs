@@ -30,7 +30,7 @@ pub const BLOCK_BYTES: usize = 32 << 10;
 /// Bytes of the head of every block but the first.
 const HEAD_BYTES: usize = 12;
 /// Bytes in front of a fragment's content.
-const FRAGMENT_HEAD_BYTES: usize = 7;
+pub(super) const FRAGMENT_HEAD_BYTES: usize = 7;
 
 const _: () = assert!(BLOCK_BYTES <= 1 << 16, "a fragment's length has 2 bytes");
 
