@@ -152,8 +152,9 @@ pub const JOURNAL_REWRITE_BYTES: u64 = 4 << 20;
 pub const JOURNAL_CALM: Duration = Duration::from_secs(1);
 /// Records that wait for a slow disk; beyond it they are dropped, and a snapshot makes up for them.
 pub const JOURNAL_PENDING_BYTES_MAX: usize = 32 << 20;
-/// A buffer of records that grew beyond this is given back to the allocator.
-pub const JOURNAL_BUFFER_KEPT_MAX: usize = 1 << 20;
+/// A buffer of records that grew beyond this is given back to the allocator. A busy core fills a megabyte and more until the kernel's
+/// worker, on the same CPU, has its turn; memory that is new each time costs more than the copy into it.
+pub const JOURNAL_BUFFER_KEPT_MAX: usize = 8 << 20;
 /// How long after a failure of the disk a snapshot is tried; doubles up to the maximum.
 pub const JOURNAL_RETRY_MIN: Duration = Duration::from_secs(1);
 /// Longest pause between two tries.

@@ -17,8 +17,6 @@ use crate::sys;
 
 /// One operation at a time, and room for one that could not be handed over at once.
 const ENTRIES: u32 = 2;
-/// A write of so many bytes has the kernel's worker run before us.
-const YIELDING_BYTES: usize = 16 << 10;
 
 /// What the kernel is doing, with the memory that it reads.
 enum UnderWay {
@@ -67,9 +65,6 @@ impl FileRing {
         let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), rest.as_ptr(), len).offset(at);
         self.start(entry.build(), UnderWay::Write { bytes });
-        if len as usize >= YIELDING_BYTES {
-            std::thread::yield_now();
-        }
     }
 
     /// Brings a file's bytes to the medium. `file` stays open until the end.
