@@ -4,7 +4,6 @@
 //! gives it; what it kept must be in a journal of its own before the old ones go, so all cores together begin an *era*, a directory of
 //! its own, and one file says which era is the truth.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
@@ -236,22 +235,15 @@ impl Reading<'_> {
             let len = folder
                 .len(File::Segment(segment))
                 .map_err(RecoveryError::Disk)?;
+            // One that was never begun need not be kept, and cannot be synced.
             if len > 0 {
                 let salt = is_sound.then(|| manifest.salt(segment));
                 end = Some(self.read_segment(shard, folder, segment, salt, cleans)?);
+                segments.push((segment, len));
             }
-            segments.push((segment, len));
         }
         if cleans {
-            let named: BTreeSet<_> = manifest
-                .segments
-                .iter()
-                .map(|&it| File::Segment(it))
-                .collect();
-            let files = folder.list().map_err(RecoveryError::Disk)?;
-            let is_stray = |file: &File| *file != File::Manifest && !named.contains(file);
-            let strays: Vec<_> = files.into_iter().filter(is_stray).collect();
-            folder.remove(&strays).map_err(RecoveryError::Disk)?;
+            clean(folder, &segments).map_err(RecoveryError::Disk)?;
         }
         let former = Former {
             segments,
@@ -343,6 +335,20 @@ impl Reading<'_> {
         );
         replayed
     }
+}
+
+/// Removes the files that count for nothing.
+fn clean(folder: &Folder, segments: &[(u64, u64)]) -> Result<(), DiskError> {
+    let is_kept = |file: &File| match *file {
+        File::Manifest => true,
+        File::Segment(number) => segments.iter().any(|&(kept, _)| kept == number),
+    };
+    let mut files = folder.list()?;
+    files.retain(|file| !is_kept(file));
+    // A node that was killed while it replaced the manifest has left that to the kernel: what only the one before names must not be gone
+    // earlier.
+    folder.sync()?;
+    folder.remove(&files)
 }
 
 /// The manifest of a shard, and whether it is sound. If it is not, all segments that are there count.
