@@ -120,6 +120,11 @@ fn a_node_that_goes_down_again_at_any_step_of_its_start_loses_nothing() {
 }
 
 #[test]
+fn a_node_that_stops_before_it_has_made_up_for_a_loss_of_power_does_so_later() {
+    steps::at_every_operation_and_stopped_early(Durability::Interval(crashes::SYNC_INTERVAL));
+}
+
+#[test]
 fn stories_are_told_as_written() {
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/sim/scripts");
     let mut paths: Vec<_> = std::fs::read_dir(scripts)

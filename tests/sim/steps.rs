@@ -182,6 +182,18 @@ pub(crate) fn at_every_operation_of_a_start(durability: Durability) {
     }
 }
 
+/// Loses its power at every operation of the life, and stops in order before anybody is back.
+pub(crate) fn at_every_operation_and_stopped_early(durability: Durability) {
+    let moment = Moment::Due;
+    for number in 1..=operations(durability) {
+        for crash in [CUT, TORN] {
+            let mut trial = Trial::new(durability);
+            let ran = trial.run_with_stop(Cut { number, moment }, crash);
+            ran.unwrap_or_else(|what| panic!("{durability:?} {number} {crash:?}: {what}"));
+        }
+    }
+}
+
 /// How many there are if nothing goes wrong.
 fn operations(durability: Durability) -> usize {
     let mut trial = Trial::new(durability);
@@ -222,6 +234,18 @@ impl Trial {
         }
         self.come_right()?;
         Ok(crashes.next().is_none())
+    }
+
+    /// Lives, goes down, stops in order as soon as it is back, and comes right.
+    fn run_with_stop(&mut self, cut: Cut, crash: Crash) -> Result<(), String> {
+        self.live(Some(cut))?;
+        self.come_back(crash, None)?;
+        self.stop();
+        while !self.is_over() {
+            self.pass(1)?;
+        }
+        self.come_back(KILLED_LATE, None)?;
+        self.come_right()
     }
 
     /// The life that is cut off.
