@@ -431,8 +431,7 @@ fn script() -> Vec<(Act, usize)> {
         (Act::Republish(0, 0), 3),
         (Act::Publish(1, 2, "zone-a"), 3),
         // The interval between two syncs.
-        (Act::Nothing, 100),
-        (Act::Unpublish(0, 1), 10),
+        (Act::Unpublish(0, 1), 110),
         (Act::Publish(1, 0, "zone-b"), 3),
         (Act::Later(Duration::from_secs(40)), 0),
         (Act::Republish(1, 0), 8),
