@@ -23,7 +23,7 @@ use rollcall_core::version::DatumVersion;
 use rollcall_io::file::{DiskError, Folder};
 use rollcall_io::host;
 
-use crate::recovery::{CURRENT, JOURNAL};
+use crate::recovery::{self, CURRENT, JOURNAL};
 
 /// How often a shard is read that a node compacts meanwhile. Reading takes less than what would have to be written for that.
 const READS_MAX: usize = 10;
@@ -137,20 +137,8 @@ fn current(path: &Path, faults: &mut Vec<Fault>) -> Result<Current, JournalError
     })
 }
 
-/// The directories with numbers for names, in order.
 fn numbered(path: &Path) -> Result<Vec<u64>, JournalError> {
-    let failed = |error| JournalError::Unreadable(path.to_owned(), error);
-    let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut numbers = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(failed)?.file_name();
-        numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
+    recovery::numbered(path).map_err(|error| JournalError::Unreadable(path.to_owned(), error))
 }
 
 impl Survey {

@@ -153,7 +153,10 @@ fn journals(
         Journal::Off => Durability::Off,
     };
     let cores = u16::try_from(cores).expect("seats are numbered in 16 bits");
-    Journals::find(directory.path(), cores, durability).map_err(StartError::unavailable)
+    let journals = Journals::find(directory.path(), cores, durability);
+    let journals = journals.map_err(StartError::unavailable)?;
+    journals.make_room().map_err(StartError::unavailable)?;
+    Ok(journals)
 }
 
 /// What this node starts with.

@@ -4,10 +4,12 @@
 //! gives it; what it kept must be in a journal of its own before the old ones go, so all cores together begin an *era*, a directory of
 //! its own, and one file says which era is the truth.
 
-use std::collections::BTreeSet;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,7 +55,14 @@ pub(crate) enum RecoveryError {
     Manifest(PathBuf, ManifestError),
     Segment(PathBuf, HeaderError),
     /// Reading a directory or a small file.
-    Unreadable(PathBuf, std::io::Error),
+    Unreadable(PathBuf, io::Error),
+    /// What this file said is not known, and without it older or shorter lists might be shown.
+    Lost {
+        file: PathBuf,
+        why: String,
+        /// The directory of all eras.
+        journal: PathBuf,
+    },
 }
 
 /// What one shard begins with.
@@ -67,6 +76,7 @@ pub(crate) struct Recovered {
 /// A replay of one shard by one core.
 struct Reading<'a> {
     core: CoreId,
+    journal: &'a Path,
     replay: Replay,
     names: &'a mut Interner,
     is_mine: &'a dyn Fn(u64) -> bool,
@@ -91,21 +101,17 @@ impl Journals {
         durability: Durability,
     ) -> Result<Self, RecoveryError> {
         let root = data_dir.join(JOURNAL);
-        let path = root.join(CURRENT);
-        let current = match fs::read(&path) {
-            Ok(bytes) => {
-                let current = Current::decode(&bytes);
-                Some(current.map_err(|error| RecoveryError::Manifest(path, error))?)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(RecoveryError::Unreadable(path, error)),
+        let said = said(&root)?;
+        let current = match said {
+            Some(current) => Some(current),
+            None => unsaid(&root)?,
         };
         let before = current.filter(|current| current.cores != cores);
         Ok(Self {
             root,
             era: current.map_or(0, |current| current.era) + u64::from(before.is_some()),
             cores,
-            is_current: current.is_some() && before.is_none(),
+            is_current: said.is_some() && before.is_none(),
             before,
             durability,
             boot_id: host::boot_id(),
@@ -120,6 +126,20 @@ impl Journals {
     /// Which start of the machine this is.
     pub(crate) fn boot_id(&self) -> [u8; 16] {
         self.boot_id
+    }
+
+    /// Where everything is written anew, nothing may be there: an earlier start that did so may have been killed.
+    pub(crate) fn make_room(&self) -> Result<(), RecoveryError> {
+        if !self.must_move() || self.durability == Durability::Off {
+            return Ok(());
+        }
+        let path = self.root.join(self.era.to_string());
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(RecoveryError::Unreadable(path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether what former lives left belongs to another number of cores.
@@ -147,15 +167,11 @@ impl Journals {
     }
 
     fn remove_other_eras(&self) -> Result<(), RecoveryError> {
-        let unreadable = |error| RecoveryError::Unreadable(self.root.clone(), error);
-        for entry in fs::read_dir(&self.root).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let era: Option<u64> = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok());
-            if era.is_some_and(|era| era != self.era) {
-                fs::remove_dir_all(entry.path()).map_err(unreadable)?;
+        for era in eras(&self.root)? {
+            if era != self.era {
+                let path = self.root.join(era.to_string());
+                let removed = fs::remove_dir_all(&path);
+                removed.map_err(|error| RecoveryError::Unreadable(path, error))?;
             }
         }
         Ok(())
@@ -172,6 +188,7 @@ impl Journals {
         let began = Clock::monotonic();
         let mut reading = Reading {
             core,
+            journal: &self.root,
             replay: Replay::new(seed),
             names,
             is_mine,
@@ -219,6 +236,55 @@ impl Journals {
     }
 }
 
+/// What the file says that says which era is the truth.
+fn said(root: &Path) -> Result<Option<Current>, RecoveryError> {
+    let path = root.join(CURRENT);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|error| RecoveryError::Unreadable(path.clone(), error))?,
+    };
+    match Current::decode(&bytes) {
+        Ok(current) => Ok(Some(current)),
+        Err(error @ ManifestError::Newer { .. }) => Err(RecoveryError::Manifest(path, error)),
+        Err(error) => Err(RecoveryError::lost(path, error.to_string(), root)),
+    }
+}
+
+/// What is the truth if no file says it: nothing, or the first era, be it that the file is lost or that the very first start was killed.
+fn unsaid(root: &Path) -> Result<Option<Current>, RecoveryError> {
+    match eras(root)?[..] {
+        [] => Ok(None),
+        [0] => {
+            let last = eras(&root.join("0"))?.pop();
+            let cores = last.and_then(|last| u16::try_from(last + 1).ok());
+            Ok(cores.map(|cores| Current { era: 0, cores }))
+        }
+        _ => {
+            let why = "missing, though eras of a journal are there".to_owned();
+            Err(RecoveryError::lost(root.join(CURRENT), why, root))
+        }
+    }
+}
+
+fn eras(path: &Path) -> Result<Vec<u64>, RecoveryError> {
+    numbered(path).map_err(|error| RecoveryError::Unreadable(path.to_owned(), error))
+}
+
+/// The directories with numbers for names, in order: eras, or the shards of one.
+pub(crate) fn numbered(path: &Path) -> io::Result<Vec<u64>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
 impl Reading<'_> {
     /// Reads a shard, and cleans up behind it if it goes on to be written.
     fn read_shard(
@@ -236,22 +302,15 @@ impl Reading<'_> {
             let len = folder
                 .len(File::Segment(segment))
                 .map_err(RecoveryError::Disk)?;
+            // One that was never begun need not be kept, and cannot be synced.
             if len > 0 {
                 let salt = is_sound.then(|| manifest.salt(segment));
                 end = Some(self.read_segment(shard, folder, segment, salt, cleans)?);
+                segments.push((segment, len));
             }
-            segments.push((segment, len));
         }
         if cleans {
-            let named: BTreeSet<_> = manifest
-                .segments
-                .iter()
-                .map(|&it| File::Segment(it))
-                .collect();
-            let files = folder.list().map_err(RecoveryError::Disk)?;
-            let is_stray = |file: &File| *file != File::Manifest && !named.contains(file);
-            let strays: Vec<_> = files.into_iter().filter(is_stray).collect();
-            folder.remove(&strays).map_err(RecoveryError::Disk)?;
+            clean(folder, &segments).map_err(RecoveryError::Disk)?;
         }
         let former = Former {
             segments,
@@ -297,8 +356,16 @@ impl Reading<'_> {
             self.report_progress(&path, chunk.len());
         });
         read.map_err(RecoveryError::Disk)?;
-        if let Some(error) = refused {
-            return Err(RecoveryError::Segment(path, error));
+        match refused {
+            // The manifest would have told what is needed to read it all the same.
+            Some(error @ (HeaderError::Damaged | HeaderError::NotASegment)) => {
+                let why = format!(
+                    "{error}; the manifest beside it, by which it could be read, is damaged too"
+                );
+                return Err(RecoveryError::lost(path, why, self.journal));
+            }
+            Some(error) => return Err(RecoveryError::Segment(path, error)),
+            None => {}
         }
         let boot_id = scanner.header().map(|header| header.boot_id);
         let tail = scanner.finish();
@@ -345,6 +412,20 @@ impl Reading<'_> {
     }
 }
 
+/// Removes the files that count for nothing.
+fn clean(folder: &Folder, segments: &[(u64, u64)]) -> Result<(), DiskError> {
+    let is_kept = |file: &File| match *file {
+        File::Manifest => true,
+        File::Segment(number) => segments.iter().any(|&(kept, _)| kept == number),
+    };
+    let mut files = folder.list()?;
+    files.retain(|file| !is_kept(file));
+    // A node that was killed while it replaced the manifest has left that to the kernel: what only the one before names must not be gone
+    // earlier.
+    folder.sync()?;
+    folder.remove(&files)
+}
+
 /// The manifest of a shard, and whether it is sound. If it is not, all segments that are there count.
 fn manifest(folder: &Folder) -> Result<Option<(Manifest, bool)>, RecoveryError> {
     let mut bytes = Vec::new();
@@ -377,6 +458,16 @@ fn manifest(folder: &Folder) -> Result<Option<(Manifest, bool)>, RecoveryError> 
     }
 }
 
+impl RecoveryError {
+    fn lost(file: PathBuf, why: String, journal: &Path) -> Self {
+        Self::Lost {
+            file,
+            why,
+            journal: journal.to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for RecoveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -384,6 +475,17 @@ impl fmt::Display for RecoveryError {
             Self::Manifest(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Segment(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Lost { file, why, journal } => {
+                let data = journal.parent().unwrap_or(journal);
+                write!(
+                    f,
+                    "{}: {why}: put it back from a copy that is as new as the rest, or move {} away to begin without it, subscribers are \
+                     then shown only those publishers who are back; `rollcall journal {}` tells what can be read",
+                    file.display(),
+                    journal.display(),
+                    data.display()
+                )
+            }
         }
     }
 }

@@ -353,6 +353,29 @@ on_one_and_two_cores! {
         assert!(list.version > ceiling.wire(), "whatever was shown last was not above {ceiling:?}");
     }
 
+    fn a_segment_that_was_never_begun_is_no_trouble(cores: usize) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let version = by_clock(0);
+        write_journal(folder.path(), boot_id(), version, by_clock(60_000));
+        let manifest = folder.path().join("journal/0/0").join(File::Manifest.to_string());
+        // Killed when the manifest named the next segment, and nothing of that was written.
+        let next = Manifest { key: 1, segments: vec![0, 1], next_segment: 2 };
+        fs::write(manifest, next.encode()).expect("a folder of ours");
+
+        let node = Rollcall::on(Options::cores(cores), folder.path());
+
+        let mut observer = node.client();
+        observer.subscribe_all(&["old".to_owned()]);
+        assert_eq!(observer.list().strings(), ["before"]);
+        let mut publisher = node.client();
+        publisher.publish_all(&["new".to_owned()], "a", 1, "new");
+        observer.subscribe_all(&["new".to_owned()]);
+        observer.list_of(&["new"]);
+        // A disk may be slow at any time; that file cannot be.
+        let mut log = node.log().into_iter();
+        assert_eq!(log.find(|line| line.contains("0000000001.segment")), None);
+    }
+
     fn a_list_is_held_for_ten_seconds_at_most(cores: usize) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ceiling = by_clock(60_000);

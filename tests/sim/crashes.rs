@@ -9,19 +9,27 @@ use rollcall_core::session::EndedBy;
 use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 
+use crate::disk::Fate;
 use crate::life::{self, TICK};
 use crate::planted::Planted;
+use crate::random::Random;
+use crate::script;
 use crate::sockets::Push;
 use crate::world::{ConnectionKey, Size, World};
 
-const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// Journals believe to be among so many that a log is replaced as soon as it has 640 bytes more than twice what is live.
+const SHARDS: u16 = u16::MAX;
 /// Clients need so long to come back.
 const RETURN: Duration = Duration::from_secs(15);
 /// After trouble with the disk something may have been shown that is not written.
 const TROUBLE_FORGOTTEN: Duration = Duration::from_millis(500);
 
+/// The newest version of each service.
+pub(crate) type Versions = Vec<Option<i64>>;
+
 /// What goes down.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
     Process,
     Power,
@@ -97,26 +105,41 @@ impl World {
         }
     }
 
-    /// The only node goes down and is started again at once.
+    /// The only node goes down, at a bad moment for its disks, and is started again at once.
     fn crash(&mut self, loss: Loss) {
+        let mut random = Random::new(self.random.next());
+        self.go_down(loss, &mut Fate::Random(&mut random));
+        (0..self.cores.len()).for_each(|core| self.finish_start(core));
+    }
+
+    /// The only node goes down; it has read what its disks have.
+    pub(crate) fn go_down(&mut self, loss: Loss, fate: &mut Fate<'_>) {
         let now = self.now.monotonic;
         let is_trusted = self.cores.iter().all(|core| {
             core.troubled_at
                 .is_none_or(|at| now.since(at) > TROUBLE_FORGOTTEN)
         });
+        let shown = self.shown();
+        self.steps.is_down = false;
         self.life += 1;
         if loss == Loss::Power {
             self.boot += 1;
         }
         self.disconnect_all();
+        self.mischief.unwritten.clear();
         for core in 0..self.cores.len() {
-            let disk = self.cores[core].disk.as_mut().expect("a world with disks");
+            let disk = self.cores[core].disk_mut();
             match loss {
-                Loss::Process => disk.lose_process(&mut self.random),
-                Loss::Power => disk.lose_power(&mut self.random),
+                Loss::Process => disk.lose_process(fate),
+                Loss::Power => disk.lose_power(fate),
             }
             disk.fail_until(now);
             self.restart(core);
+        }
+        let recovered = self.published();
+        let is_safe = loss == Loss::Process || self.durability == Durability::Always;
+        if is_trusted && is_safe && !is_all_there(&shown, &recovered) {
+            self.break_rule(format!("{shown:?} was shown, {recovered:?} is recovered"));
         }
         for service in 0..self.services.len() {
             let id = &self.services[service];
@@ -124,7 +147,6 @@ impl World {
             let datum = self.cores[owner].data.datum(id);
             self.truth.restart(service, datum, loss);
         }
-        (0..self.cores.len()).for_each(|core| self.finish_start(core));
         if !is_trusted {
             // What was shown without being written may be lost, and its versions with it.
             for one in self
@@ -155,6 +177,7 @@ impl World {
         let forgets_ceiling = self.is_planted(Planted::CeilingForgotten);
         let forgets_grace = self.is_planted(Planted::GraceForgotten);
         let boot_id = self.boot_id();
+        let durability = self.durability;
         let (life, seed, size) = (self.life, self.seed, self.size);
         let ring = self.ring.clone();
         let one = &mut self.cores[core];
@@ -166,10 +189,10 @@ impl World {
         };
         let journal = Journal::new(
             Life {
-                durability: Durability::Interval(SYNC_INTERVAL),
+                durability,
                 cluster: 0,
                 shard,
-                shards: size.cores,
+                shards: SHARDS,
                 boot_id,
             },
             found.former,
@@ -187,12 +210,17 @@ impl World {
 
     /// Nothing is served before the journal says that it may be.
     pub(crate) fn finish_start(&mut self, core: usize) {
-        while !self.cores[core].data.journal().is_ready() {
+        while !self.steps.is_down && !self.cores[core].data.journal().is_ready() {
             self.turn(core);
             let far = self.now.monotonic + Duration::from_secs(1);
             self.hear_disk(core, far);
         }
     }
+}
+
+/// Whether what there is has come as far as what there was.
+pub(crate) fn is_all_there(had: &Versions, has: &Versions) -> bool {
+    had.iter().zip(has).all(|(had, has)| had <= has)
 }
 
 /// Over restarts too: what a subscriber is pushed is no older than what it holds, and lacks nobody who lives and was in it.
@@ -215,11 +243,10 @@ pub(crate) fn check_push(world: &World, key: ConnectionKey, push: &Push) -> Resu
             ));
         }
         let shown: Vec<&str> = push.zones.values().flatten().map(|it| id_of(it)).collect();
-        let missing = zones
-            .values()
-            .flatten()
-            .map(|text| id_of(text))
-            .find(|id| !shown.contains(id) && world.is_published(id));
+        let missing =
+            zones.values().flatten().map(|text| id_of(text)).find(|id| {
+                !shown.contains(id) && world.is_published(id) && !world.lost.contains(*id)
+            });
         if let Some(missing) = missing {
             return Err(format!(
                 "{} is pushed a list without {missing}, which lives",
@@ -236,6 +263,25 @@ fn id_of(text: &str) -> &str {
 }
 
 impl World {
+    /// The versions of which anybody was told who is still connected.
+    fn shown(&self) -> Versions {
+        let mut shown = vec![None; self.services.len()];
+        let open = self.connections.values().filter(|it| it.ended.is_none());
+        for (register_id, &version) in open.flat_map(|connection| &connection.pushed) {
+            let shown: &mut Option<i64> = &mut shown[script::service(register_id)];
+            *shown = (*shown).max((version > 1).then_some(version));
+        }
+        shown
+    }
+
+    /// The versions of what was ever published; that of nothing known needs no record.
+    pub(crate) fn published(&self) -> Versions {
+        let versions = self.versions().into_iter();
+        versions
+            .map(|version| version.filter(|&version| version > 1))
+            .collect()
+    }
+
     fn is_published(&self, register_id: &str) -> bool {
         let living = self.clients.iter().filter(|client| client.lives);
         let mut publishers = living.flat_map(|client| &client.publishers);

@@ -18,13 +18,41 @@ use crate::random::Random;
 #[derive(Default)]
 pub(crate) struct Disk {
     kernel: BTreeMap<File, Vec<u8>>,
+    /// The manifest may be an older one than the kernel's.
     medium: BTreeMap<File, Vec<u8>>,
     /// Writes since the last sync of their file.
-    unsynced: Vec<(File, usize, Vec<u8>)>,
+    unsynced: Vec<Written>,
+    /// How many writes there were.
+    writes: u64,
     /// Removed, and maybe there again after a loss of power.
     removed: BTreeSet<File>,
-    under_way: Vec<(Instant, Lane, Operation)>,
+    under_way: Vec<UnderWay>,
     fails_until: Instant,
+    /// It takes so little time for everything that pushes always wait for it.
+    pub(crate) is_steady: bool,
+}
+
+/// Bytes that the kernel has.
+struct Written {
+    number: u64,
+    file: File,
+    at: usize,
+    bytes: Vec<u8>,
+}
+
+struct UnderWay {
+    /// Which one of all that were asked of any disk.
+    number: usize,
+    at: Instant,
+    lane: Lane,
+    operation: Operation,
+    found: Option<Content>,
+}
+
+/// What a sync brings to the medium: what the kernel has when it begins, after so many writes.
+struct Content {
+    bytes: Vec<u8>,
+    writes: u64,
 }
 
 /// An operation that has ended.
@@ -41,10 +69,24 @@ pub(crate) struct Found {
 }
 
 impl Disk {
-    pub(crate) fn ask(&mut self, at: Instant, lane: Lane, operation: Operation) {
-        let is_busy = self.under_way.iter().any(|(_, busy, _)| *busy == lane);
+    pub(crate) fn ask(&mut self, number: usize, at: Instant, lane: Lane, operation: Operation) {
+        let is_busy = self.under_way.iter().any(|it| it.lane == lane);
         assert!(!is_busy, "two operations in {lane:?}");
-        self.under_way.push((at, lane, operation));
+        let found = match &operation {
+            Operation::Sync { file } => {
+                let bytes = self.kernel.get(file).cloned();
+                let writes = self.writes;
+                bytes.map(|bytes| Content { bytes, writes })
+            }
+            _ => None,
+        };
+        self.under_way.push(UnderWay {
+            number,
+            at,
+            lane,
+            operation,
+            found,
+        });
     }
 
     /// Everything fails until then.
@@ -52,24 +94,25 @@ impl Disk {
         self.fails_until = until;
     }
 
-    pub(crate) fn finished(&mut self, now: Instant) -> Vec<Done> {
-        let under_way = std::mem::take(&mut self.under_way);
-        let (due, later) = under_way.into_iter().partition(|(at, ..)| *at <= now);
-        self.under_way = later;
-        let due: Vec<(Instant, Lane, Operation)> = due;
-        due.into_iter()
-            .map(|(at, lane, operation)| self.end(at, lane, operation))
-            .collect()
+    /// The operations that end until then.
+    pub(crate) fn due(&self, until: Instant) -> Vec<usize> {
+        let due = self.under_way.iter().filter(|it| it.at <= until);
+        due.map(|it| it.number).collect()
     }
 
-    fn end(&mut self, at: Instant, lane: Lane, operation: Operation) -> Done {
-        let removes = matches!(operation, Operation::Remove { .. });
-        let result = match at < self.fails_until && !removes {
-            true => Err("no space left".to_owned()),
-            false => Ok(()),
+    pub(crate) fn finish(&mut self, number: usize) -> Done {
+        let place = self.under_way.iter().position(|it| it.number == number);
+        let ended = self.under_way.remove(place.expect("it is under way"));
+        let lane = ended.lane;
+        let fails = ended.at < self.fails_until;
+        let result = match &ended.operation {
+            Operation::Remove { .. } => Ok(()),
+            _ if fails => Err("no space left".to_owned()),
+            Operation::Sync { .. } if ended.found.is_none() => Err("no such file".to_owned()),
+            _ => Ok(()),
         };
         let buffer = match result {
-            Ok(()) => self.perform(operation),
+            Ok(()) => self.perform(ended.operation, ended.found),
             Err(_) => Vec::new(),
         };
         Done {
@@ -79,73 +122,99 @@ impl Disk {
         }
     }
 
-    fn perform(&mut self, operation: Operation) -> Vec<u8> {
+    fn perform(&mut self, operation: Operation, found: Option<Content>) -> Vec<u8> {
         match operation {
             Operation::Write { file, at, bytes } => {
                 let at = usize::try_from(at).expect("small files");
                 put(self.kernel.entry(file).or_default(), at, &bytes);
-                self.unsynced.push((file, at, bytes.clone()));
+                self.writes += 1;
+                self.unsynced.push(Written {
+                    number: self.writes,
+                    file,
+                    at,
+                    bytes: bytes.clone(),
+                });
                 return bytes;
             }
             Operation::Sync { file } => {
-                let content = self.kernel.get(&file).cloned().unwrap_or_default();
-                self.medium.insert(file, content);
-                self.unsynced.retain(|(of, ..)| *of != file);
+                let Content { bytes, writes } = found.expect("looked at when it began");
+                self.medium.insert(file, bytes);
+                self.unsynced
+                    .retain(|it| it.file != file || it.number > writes);
             }
             Operation::Replace { file, bytes } => {
                 self.kernel.insert(file, bytes.clone());
                 self.medium.insert(file, bytes);
                 self.removed.clear();
             }
-            Operation::Remove { files } => {
-                for file in files {
-                    self.kernel.remove(&file);
-                    self.unsynced.retain(|(of, ..)| *of != file);
-                    self.removed.insert(file);
-                }
-            }
+            Operation::Remove { files } => self.remove(&files),
         }
         Vec::new()
     }
 
+    fn remove(&mut self, files: &[File]) {
+        for file in files {
+            self.kernel.remove(file);
+            self.unsynced.retain(|it| it.file != *file);
+            self.removed.insert(*file);
+        }
+    }
+
     /// The process is gone: what was under way is done, or not, or a part of it.
-    pub(crate) fn lose_process(&mut self, random: &mut Random) {
-        for (_, _, operation) in std::mem::take(&mut self.under_way) {
-            match operation {
-                _ if random.chance(400) => {}
+    pub(crate) fn lose_process(&mut self, fate: &mut Fate<'_>) {
+        for lost in std::mem::take(&mut self.under_way) {
+            if !fate.keeps(600) {
+                continue;
+            }
+            match lost.operation {
                 Operation::Write {
                     file,
                     at,
                     mut bytes,
                 } => {
-                    bytes.truncate(random.index(bytes.len() + 1));
-                    self.perform(Operation::Write { file, at, bytes });
+                    bytes.truncate(fate.part_of(bytes.len()));
+                    self.perform(Operation::Write { file, at, bytes }, None);
                 }
-                whole => drop(self.perform(whole)),
+                Operation::Replace { file, bytes } if !fate.is_whole() => {
+                    // Renamed, and the directory not synced.
+                    self.kernel.insert(file, bytes);
+                }
+                Operation::Remove { mut files } => {
+                    files.truncate(fate.part_of(files.len()));
+                    self.remove(&files);
+                }
+                Operation::Sync { .. } if lost.found.is_none() => {}
+                whole => drop(self.perform(whole, lost.found)),
             }
         }
     }
 
     /// The power is gone: of what was not synced any part may be there.
-    pub(crate) fn lose_power(&mut self, random: &mut Random) {
-        self.lose_process(random);
-        for (file, at, mut bytes) in std::mem::take(&mut self.unsynced) {
-            if random.chance(500) {
-                if random.chance(300) {
-                    bytes.truncate(random.index(bytes.len() + 1));
+    pub(crate) fn lose_power(&mut self, fate: &mut Fate<'_>) {
+        self.lose_process(fate);
+        for mut written in std::mem::take(&mut self.unsynced) {
+            if fate.keeps_one(500) {
+                if !fate.is_whole() {
+                    written.bytes.truncate(fate.part_of(written.bytes.len()));
                 }
-                put(self.medium.entry(file).or_default(), at, &bytes);
+                let content = self.medium.entry(written.file).or_default();
+                put(content, written.at, &written.bytes);
             }
         }
         for file in std::mem::take(&mut self.removed) {
-            if random.chance(500) {
+            if fate.keeps_one(500) {
                 self.medium.remove(&file);
             }
+        }
+        if fate.keeps_one(500)
+            && let Some(manifest) = self.kernel.remove(&File::Manifest)
+        {
+            self.medium.insert(File::Manifest, manifest);
         }
         self.kernel = self.medium.clone();
     }
 
-    /// Reads what there is, as a start does: torn tails are cut, files that nobody names removed.
+    /// Reads what there is, as a start does: torn tails are cut, files that count for nothing removed.
     pub(crate) fn replay(&mut self, shard: u16, tables: Seed, key: u64) -> Found {
         let mut replay = Replay::new(tables);
         let Some(manifest) = self.kernel.get(&File::Manifest) else {
@@ -164,8 +233,8 @@ impl Disk {
         let mut segments = Vec::new();
         let mut is_damaged = false;
         for &segment in &manifest.segments {
-            let Some(bytes) = self.kernel.get_mut(&File::Segment(segment)) else {
-                segments.push((segment, 0));
+            let bytes = self.kernel.get_mut(&File::Segment(segment));
+            let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
                 continue;
             };
             let mut scanner = Scanner::new(Expected {
@@ -179,16 +248,18 @@ impl Disk {
                 Scanned::Damage { .. } => is_damaged = true,
             });
             scanned.expect("a segment of ours");
-            boot_id = scanner.header().map(|header| header.boot_id).or(boot_id);
-            if let Tail::Torn { offset } = scanner.finish() {
+            let written_in = scanner.header().map(|header| header.boot_id);
+            let tail = scanner.finish();
+            boot_id = match tail {
+                Tail::Sealed => None,
+                _ => Some(written_in.unwrap_or_default()),
+            };
+            if let Tail::Torn { offset } = tail {
                 bytes.truncate(usize::try_from(offset).expect("small files"));
             }
             segments.push((segment, bytes.len() as u64));
         }
-        self.kernel.retain(|file, _| match file {
-            File::Manifest => true,
-            File::Segment(segment) => manifest.segments.contains(segment),
-        });
+        self.clean(&segments);
         let former = Former {
             segments,
             next_segment: manifest.next_segment,
@@ -202,14 +273,78 @@ impl Disk {
         }
     }
 
+    fn clean(&mut self, kept: &[(u64, u64)]) {
+        let is_kept = |file: &File| match file {
+            File::Manifest => true,
+            File::Segment(number) => kept.iter().any(|(kept, _)| kept == number),
+        };
+        if let Some(manifest) = self.kernel.get(&File::Manifest) {
+            // Before what only an older one names is gone.
+            self.medium.insert(File::Manifest, manifest.clone());
+        }
+        let files = self.kernel.keys().copied();
+        let strays: Vec<_> = files.filter(|file| !is_kept(file)).collect();
+        self.remove(&strays);
+    }
+
     /// How long an operation takes: hardly ever long.
-    pub(crate) fn delay(random: &mut Random) -> Duration {
+    pub(crate) fn delay(&self, random: &mut Random) -> Duration {
         let ms = match random.below(1000) {
+            _ if self.is_steady => random.below(10),
             0..5 => 30 + random.below(200),
             5..300 => 10 + random.below(10),
             _ => random.below(10),
         };
         Duration::from_millis(ms)
+    }
+}
+
+/// What a crash leaves of that which it may leave or not.
+pub(crate) enum Fate<'a> {
+    Nothing,
+    /// The first part of everything that has parts, and every second of what has none.
+    Half(usize),
+    Everything,
+    Random(&'a mut Random),
+}
+
+impl Fate<'_> {
+    /// Whether something that may have parts is there.
+    fn keeps(&mut self, per_mille: u64) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Half(_) | Self::Everything => true,
+            Self::Random(random) => random.chance(per_mille),
+        }
+    }
+
+    /// Whether one of many is there.
+    fn keeps_one(&mut self, per_mille: u64) -> bool {
+        match self {
+            Self::Half(seen) => {
+                *seen += 1;
+                seen.is_multiple_of(2)
+            }
+            _ => self.keeps(per_mille),
+        }
+    }
+
+    /// Whether all of it is there, if anything is.
+    fn is_whole(&mut self) -> bool {
+        match self {
+            Self::Nothing | Self::Half(_) => false,
+            Self::Everything => true,
+            Self::Random(random) => random.chance(700),
+        }
+    }
+
+    fn part_of(&mut self, len: usize) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Half(_) => len / 2,
+            Self::Everything => len,
+            Self::Random(random) => random.index(len + 1),
+        }
     }
 }
 

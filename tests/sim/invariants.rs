@@ -47,14 +47,8 @@ impl Truth {
             *is_away |= is_its && !is_there;
         }
         let history = &mut self.history[service];
-        let shown = |content: &Content| -> Vec<(String, String, String)> {
-            let content = content.iter();
-            content
-                .map(|(id, (zone, text, _))| (id.clone(), zone.clone(), text.clone()))
-                .collect()
-        };
         match history.get_mut(&version) {
-            Some(known) if shown(known) != shown(&content) => {
+            Some(known) if !shown(known).eq(shown(&content)) => {
                 return Err(format!("two contents have version {version}"));
             }
             Some(known) => *known = content,
@@ -98,7 +92,7 @@ impl Truth {
     }
 }
 
-fn content_of(datum: &Datum) -> Content {
+pub(crate) fn content_of(datum: &Datum) -> Content {
     let publishers = datum.publishers().iter();
     publishers
         .map(|publisher| {
@@ -110,6 +104,11 @@ fn content_of(datum: &Datum) -> Content {
             (publisher.register_id.to_string(), held)
         })
         .collect()
+}
+
+/// All of a content that anybody sees.
+fn shown(content: &Content) -> impl Iterator<Item = (&String, &String, &String)> {
+    content.iter().map(|(id, (zone, text, _))| (id, zone, text))
 }
 
 /// The part of a content that a subscriber sees.

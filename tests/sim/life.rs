@@ -97,7 +97,7 @@ fn populated(seed: u64, size: Size, planted: Option<Planted>, tables: Seed) -> W
 
 impl World {
     /// The versions that the owners gave last.
-    fn versions(&self) -> Vec<Option<i64>> {
+    pub(crate) fn versions(&self) -> Vec<Option<i64>> {
         let versions = self.services.iter().map(|id| {
             let owner = self.core_of(self.ring.owner(id));
             let datum = self.cores[owner].data.datum(id);
@@ -111,26 +111,38 @@ impl World {
     }
 
     fn add_client(&mut self) {
-        let number = u16::try_from(self.clients.len()).expect("few clients");
+        let one_at_a_time = self.random.chance(500);
+        let client = self.join(one_at_a_time);
+        for _ in 0..=self.random.below(2) {
+            self.add_publisher(client);
+            self.add_subscriber(client);
+        }
+    }
+
+    /// A client that does nothing yet.
+    pub(crate) fn join(&mut self, one_at_a_time: bool) -> usize {
+        let client = self.clients.len();
+        let port = 10_000 + u16::try_from(client).expect("few clients");
         self.clients.push(Client {
-            peer: SocketAddr::from(([10, 0, 0, 1], 10_000 + number)),
+            peer: SocketAddr::from(([10, 0, 0, 1], port)),
             lives: true,
             connection: None,
             reconnects_at: self.now.monotonic,
-            one_at_a_time: self.random.chance(500),
+            one_at_a_time,
             publishers: Vec::new(),
             subscribers: Vec::new(),
         });
-        for _ in 0..=self.random.below(2) {
-            self.add_publisher(usize::from(number));
-            self.add_subscriber(usize::from(number));
-        }
+        client
     }
 
     fn add_publisher(&mut self, client: usize) {
         let service = self.random.index(self.services.len());
-        let register_id = self.register_id("p", client, service);
         let zone = ZONES[self.random.index(2)];
+        self.publish(client, service, zone);
+    }
+
+    pub(crate) fn publish(&mut self, client: usize, service: usize, zone: Zone) {
+        let register_id = self.register_id("p", client, service);
         self.clients[client].publishers.push(Publishing {
             service,
             text: format!("{register_id} 1"),
@@ -145,9 +157,13 @@ impl World {
 
     fn add_subscriber(&mut self, client: usize) {
         let service = self.random.index(self.services.len());
-        let register_id = self.register_id("s", client, service);
         let zone = ZONES[self.random.index(2)];
         let scope = SCOPES[self.random.index(3)];
+        self.subscribe(client, service, zone, scope);
+    }
+
+    pub(crate) fn subscribe(&mut self, client: usize, service: usize, zone: Zone, scope: Scope) {
+        let register_id = self.register_id("s", client, service);
         self.clients[client].subscribers.push(Subscribing {
             service,
             register_id,
@@ -239,6 +255,10 @@ impl World {
 
     fn republish(&mut self, client: usize) {
         let place = self.random.index(self.clients[client].publishers.len());
+        self.republish_one(client, place);
+    }
+
+    pub(crate) fn republish_one(&mut self, client: usize, place: usize) {
         if let Some(one) = self.clients[client].publishers.get_mut(place)
             && one.wanted
         {
@@ -250,6 +270,10 @@ impl World {
 
     fn unpublish(&mut self, client: usize) {
         let place = self.random.index(self.clients[client].publishers.len());
+        self.unpublish_one(client, place);
+    }
+
+    pub(crate) fn unpublish_one(&mut self, client: usize, place: usize) {
         if let Some(one) = self.clients[client].publishers.get_mut(place)
             && one.wanted
         {

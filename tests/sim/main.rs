@@ -10,10 +10,12 @@ mod planted;
 mod random;
 mod script;
 mod sockets;
+mod steps;
 mod world;
 
 use planted::Planted;
 use random::Random;
+use rollcall_core::data::journal::Durability;
 use rollcall_core::tables::Seed;
 use world::Size;
 
@@ -100,6 +102,26 @@ fn crash_holds(seed: u64, size: Size) {
     let trace = first.unwrap_or_else(|what| panic!("{size:?} {what}"));
     let again = crashes::run_with(seed, size, None, Seed(!seed));
     assert_eq!(again, Ok(trace), "seed={seed} {size:?} differs from itself");
+}
+
+#[test]
+fn a_node_that_goes_down_at_any_step_of_its_disk_loses_nothing() {
+    steps::at_every_operation(Durability::Interval(crashes::SYNC_INTERVAL));
+}
+
+#[test]
+fn a_node_that_syncs_always_loses_nothing_with_the_power_at_any_step() {
+    steps::at_every_operation(Durability::Always);
+}
+
+#[test]
+fn a_node_that_goes_down_again_at_any_step_of_its_start_loses_nothing() {
+    steps::at_every_operation_of_a_start(Durability::Interval(crashes::SYNC_INTERVAL));
+}
+
+#[test]
+fn a_node_that_stops_before_it_has_made_up_for_a_loss_of_power_does_so_later() {
+    steps::at_every_operation_and_stopped_early(Durability::Interval(crashes::SYNC_INTERVAL));
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub(crate) struct Mischief {
     hidden: BTreeMap<(Member, DataInfoId), DatumVersion>,
     snapshots: BTreeMap<(Member, DataInfoId), Vec<Arc<Publisher>>>,
     /// What a disk was said to have written; it gets it with the next write.
-    unwritten: BTreeMap<usize, Operation>,
+    pub(crate) unwritten: BTreeMap<usize, Operation>,
 }
 
 impl World {
@@ -87,22 +87,24 @@ impl World {
         }
     }
 
-    /// The write counts at once, and is done when the next one comes.
-    pub(crate) fn answer_early(&mut self, core: usize, operation: Operation) {
+    /// The write counts at once, and is done when the next one comes; until then there is but the file.
+    pub(crate) fn answer_early(&mut self, core: usize, number: usize, operation: Operation) {
         let now = self.now.monotonic;
-        let bytes = match &operation {
-            Operation::Write { bytes, .. } => bytes.clone(),
-            _ => Vec::new(),
-        };
-        if let Some(earlier) = self.mischief.unwritten.insert(core, operation) {
-            let disk = self.cores[core].disk_mut();
-            disk.ask(now, journal::Lane::Turn, earlier);
-            disk.finished(now);
+        let mut file_only = operation.clone();
+        let mut buffer = Vec::new();
+        if let Operation::Write { bytes, .. } = &mut file_only {
+            buffer = std::mem::take(bytes);
+        }
+        let earlier = self.mischief.unwritten.insert(core, operation);
+        let disk = self.cores[core].disk_mut();
+        for done in earlier.into_iter().chain([file_only]) {
+            disk.ask(number, now, journal::Lane::Turn, done);
+            disk.finish(number);
         }
         self.cores[core].early = Some(Done {
             lane: journal::Lane::Turn,
             result: Ok(()),
-            buffer: bytes,
+            buffer,
         });
     }
 

@@ -190,7 +190,7 @@ fn client(name: &str) -> usize {
 }
 
 /// `p1@2.c0` is of service 2.
-fn service(register_id: &str) -> usize {
+pub(crate) fn service(register_id: &str) -> usize {
     let (_, rest) = register_id.split_once('@').expect("name@service.client");
     let (service, _) = rest.split_once('.').expect("name@service.client");
     service.parse().expect("a number")

@@ -77,7 +77,7 @@ impl Connection {
         self.to_client.clear();
         self.is_parked = false;
         self.full_until = None;
-        self.ended.get_or_insert((ended_by, now));
+        self.ended = Some((ended_by, now));
     }
 
     fn say(&mut self, at: Instant, event: session::Event) {
@@ -243,7 +243,7 @@ impl World {
         bytes.extend_from_slice(&written.body);
         bytes.extend(written.tail.into_iter().flatten());
         let push = self.read(&bytes);
-        self.note(&format!("{key:?} {push:?}"));
+        self.note(format_args!("{key:?} {push:?}"));
         let key = self.tamper_with_target(key);
         if let Err(what) = invariants::check_push(self, key, &push) {
             self.break_rule(what);
@@ -298,6 +298,16 @@ impl World {
             zone: push.local_zone,
             register_ids: push.subscriber_regist_ids,
         }
+    }
+
+    /// Whatever is on its way to clients arrives.
+    pub(crate) fn deliver_all(&mut self) {
+        let now = self.now.monotonic;
+        let connections = self.connections.values_mut();
+        for (at, _) in connections.flat_map(|connection| &mut connection.to_client) {
+            *at = now;
+        }
+        self.receive_at_clients();
     }
 
     pub(crate) fn receive_at_clients(&mut self) {

@@ -1,10 +1,11 @@
 //! Nodes, lanes, a network, sockets and clients, all of it made up from a seed; only the machines are real.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rollcall_core::data::journal::{self, Journal, Operation};
+use rollcall_core::data::journal::{self, Durability, Journal, Operation};
 use rollcall_core::data::{self, Data};
 use rollcall_core::exchange::ToData;
 use rollcall_core::machine::{Instant, Machine, Now};
@@ -16,11 +17,13 @@ use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 
 use crate::client::Client;
+use crate::crashes::SYNC_INTERVAL;
 use crate::disk::{Disk, Done};
 use crate::invariants::{self, Truth};
 use crate::planted::{Mischief, Planted};
 use crate::random::Random;
 use crate::sockets::Connection;
+use crate::steps::{Moment, Steps};
 
 /// A connection in the whole world: its id is unique on its node only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +48,7 @@ pub(crate) struct World {
     /// How often the processes and the machines went down.
     pub(crate) life: u64,
     pub(crate) boot: u64,
+    pub(crate) durability: Durability,
     pub(crate) services: Vec<DataInfoId>,
     pub(crate) cores: Vec<Core>,
     pub(crate) clients: Vec<Client>,
@@ -59,8 +63,13 @@ pub(crate) struct World {
     /// Registrations that were ever made: each has an id of its own.
     pub(crate) registered: u64,
     pub(crate) mischief: Mischief,
+    pub(crate) steps: Steps,
+    /// Registrations that were lost with the power, and may be missing until their client is back.
+    pub(crate) lost: BTreeSet<String>,
     /// What clients are told, in words, if somebody wants to read it.
     pub(crate) story: Option<Vec<String>>,
+    /// Nobody asks for the digest.
+    pub(crate) is_untraced: bool,
     traced: Option<String>,
     /// A digest of all effects so far.
     pub(crate) trace: u64,
@@ -112,6 +121,7 @@ impl World {
             tables,
             life: 0,
             boot: 0,
+            durability: Durability::Interval(SYNC_INTERVAL),
             random: Random::new(seed),
             now: Now {
                 monotonic: Instant(1_000_000_000),
@@ -131,7 +141,10 @@ impl World {
             last_stamp: 0,
             registered: 0,
             mischief: Mischief::default(),
+            steps: Steps::default(),
+            lost: BTreeSet::new(),
             story: None,
+            is_untraced: false,
             traced: std::env::var("ROLLCALL_SIM_TRACE").ok(),
             trace: 0,
             broken: None,
@@ -145,11 +158,20 @@ impl World {
         planted: Option<Planted>,
         tables: Seed,
     ) -> Self {
-        let mut world = Self::new(seed, size, planted, tables);
+        let mut world = Self::without_start(seed, size, tables);
+        world.planted = planted;
         for core in 0..world.cores.len() {
-            world.cores[core].disk = Some(Disk::default());
             world.restart(core);
             world.finish_start(core);
+        }
+        world
+    }
+
+    /// One whose nodes are yet to be started on empty disks.
+    pub(crate) fn without_start(seed: u64, size: Size, tables: Seed) -> Self {
+        let mut world = Self::new(seed, size, None, tables);
+        for core in &mut world.cores {
+            core.disk = Some(Disk::default());
         }
         world
     }
@@ -247,6 +269,9 @@ impl World {
     }
 
     pub(crate) fn tell_session(&mut self, core: usize, event: session::Event) {
+        if self.steps.is_down {
+            return;
+        }
         let Some(event) = self.tamper_with_event(core, event) else {
             return;
         };
@@ -256,6 +281,9 @@ impl World {
     }
 
     pub(crate) fn tell_data(&mut self, core: usize, session: Member, message: ToData) {
+        if self.steps.is_down {
+            return;
+        }
         let id = data_info_id(&message).clone();
         if self.ring.owner(&id) != self.cores[core].member {
             self.break_rule(format!("{id:?} was told to a core that does not own it"));
@@ -286,6 +314,9 @@ impl World {
     }
 
     pub(crate) fn turn(&mut self, core: usize) {
+        if self.steps.is_down {
+            return;
+        }
         let mut out = Vec::new();
         self.cores[core].data.handle_timeout(self.now, &mut out);
         self.record_all(core);
@@ -299,7 +330,10 @@ impl World {
         let member = self.cores[core].member;
         let node = self.node_of(core);
         for effect in effects {
-            self.note(&format!("{member:?} {effect:?}"));
+            if self.steps.is_down {
+                return;
+            }
+            self.note(format_args!("{member:?} {effect:?}"));
             match effect {
                 session::Effect::Answer {
                     connect_id, answer, ..
@@ -331,6 +365,9 @@ impl World {
     fn perform_data(&mut self, core: usize, effects: Vec<data::Effect>) {
         let owner = self.cores[core].member;
         for effect in effects {
+            if self.steps.is_down {
+                return;
+            }
             let (session, message) = match effect {
                 data::Effect::ToSession { session, message } => (session, message),
                 data::Effect::Disk { lane, operation } => {
@@ -339,7 +376,7 @@ impl World {
                 }
                 data::Effect::Report(_) => continue,
             };
-            self.note(&format!("{owner:?} to {session:?} {message:?}"));
+            self.note(format_args!("{owner:?} to {session:?} {message:?}"));
             let Some(message) = self.tamper_with_answer(session, message) else {
                 continue;
             };
@@ -355,22 +392,33 @@ impl World {
     }
 
     fn ask_disk(&mut self, core: usize, lane: journal::Lane, operation: Operation) {
-        self.note(&format!("{core} {lane:?} {operation:?}"));
-        let at = self.now.monotonic + Disk::delay(&mut self.random);
-        let is_early = self.is_planted(Planted::WriteAnsweredEarly);
+        self.note(format_args!("{core} {lane:?} {operation:?}"));
+        let disk = self.cores[core].disk.as_mut().expect("a world with disks");
+        let at = self.now.monotonic + disk.delay(&mut self.random);
+        let is_early = self.planted == Some(Planted::WriteAnsweredEarly);
+        let number = self.steps.next();
         if is_early && lane == journal::Lane::Turn {
-            self.answer_early(core, operation);
+            self.answer_early(core, number, operation);
         } else {
-            self.cores[core].disk_mut().ask(at, lane, operation);
+            disk.ask(number, at, lane, operation);
         }
+        self.steps.pass(number, Moment::HandedOver);
     }
 
     /// Tells a shard what its disk has done until then.
     pub(crate) fn hear_disk(&mut self, core: usize, until: Instant) {
-        let disk = self.cores[core].disk.as_mut();
-        let finished = disk.map_or_else(Vec::new, |disk| disk.finished(until));
-        let early = self.cores[core].early.take();
-        for done in finished.into_iter().chain(early) {
+        let disk = self.cores[core].disk.as_ref();
+        for number in disk.map_or_else(Vec::new, |disk| disk.due(until)) {
+            if self.steps.pass(number, Moment::Due) {
+                return;
+            }
+            let done = self.cores[core].disk_mut().finish(number);
+            self.tell_disk_done(core, done);
+            if self.steps.pass(number, Moment::Told) {
+                return;
+            }
+        }
+        if let Some(done) = self.cores[core].early.take() {
             self.tell_disk_done(core, done);
         }
         let is_troubled = self.cores[core].data.journal().trouble().is_some();
@@ -534,7 +582,11 @@ impl World {
     }
 
     /// Takes an effect into the digest. `ROLLCALL_SIM_TRACE=<text>` prints those that contain the text.
-    pub(crate) fn note(&mut self, what: &str) {
+    pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
+        if self.is_untraced {
+            return;
+        }
+        let what = what.to_string();
         if self.traced.as_ref().is_some_and(|text| what.contains(text)) {
             println!("{:>6} ms  {what}", self.now.monotonic.0 / 1_000_000);
         }

@@ -463,11 +463,18 @@ impl Journal {
             return;
         }
         self.write_by = None;
+        let is_complete = self.is_complete();
         let Some(live) = &mut self.live else {
             return;
         };
         if self.seal == Seal::Wanted {
-            live.append(&Record::Sealed, self.written);
+            let version = self.reserved.ceiling;
+            // What may still lack something is not called complete: the next start goes on to make up for it.
+            let last = match is_complete {
+                true => Record::Sealed,
+                false => Record::Ceiling { version },
+            };
+            live.append(&last, self.written);
             self.seal = Seal::Written;
         }
         if let Some((at, bytes)) = live.take_pending() {

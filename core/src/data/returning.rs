@@ -82,10 +82,13 @@ impl Data {
             let Some(place) = self.renewing else {
                 return;
             };
-            if let Some((place, data_info_id, _)) = self.datums.next_from(place) {
-                let data_info_id = data_info_id.clone();
+            if let Some((place, data_info_id, datum)) = self.datums.next_from(place) {
                 self.renewing = Some(place + 1);
-                self.renew_if_unsure(now, &data_info_id);
+                // One of which nothing is known may have been lost as a whole: it is renewed when it is shown.
+                if !datum.was_never_published() {
+                    let data_info_id = data_info_id.clone();
+                    self.renew_if_unsure(now, &data_info_id);
+                }
             } else if self.awaiting.as_ref().is_some_and(Awaiting::holds_any) {
                 return;
             } else {
@@ -154,14 +157,7 @@ impl Data {
     /// What is shown under a version may not be what was shown under it before the machine went down: so it gets another.
     pub(super) fn renew_if_unsure(&mut self, now: Now, data_info_id: &DataInfoId) {
         let datum = self.datums.get(data_info_id);
-        let is_unsure = |datum: &Datum| {
-            datum.version() <= self.unsure
-                && !self
-                    .awaiting
-                    .as_ref()
-                    .is_some_and(|it| it.holds(datum) && datum.was_never_published())
-        };
-        if datum.is_some_and(is_unsure) {
+        if datum.is_some_and(|datum| datum.version() <= self.unsure) {
             self.renew(now, data_info_id);
         }
     }

@@ -89,6 +89,12 @@ impl Folder {
         replace(&self.path_of(file), bytes)
     }
 
+    /// Whatever was replaced or removed here is so on the medium.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        let synced = sync_directory(&self.path);
+        synced.map_err(|error| DiskError::new("syncing", &self.path, &error))
+    }
+
     /// Removes files; one that is not there is no error.
     pub fn remove(&self, files: &[File]) -> Result<(), DiskError> {
         for file in files {
