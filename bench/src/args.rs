@@ -174,7 +174,7 @@ pub(crate) struct Churn {
 }
 
 /// A day in the life.
-#[derive(Debug, Group)]
+#[derive(Clone, Debug, Group)]
 pub(crate) struct Mixed {
     /// Clients, each with a publisher and a subscription, fifty to a service.
     #[arg(long, default_value_t = 9_000)]
@@ -185,7 +185,7 @@ pub(crate) struct Mixed {
     /// How many of a hundred clients never read.
     #[arg(long, default_value_t = 1)]
     pub(crate) deaf_percent: usize,
-    /// How long the day is.
+    /// How long the day is, all rounds together.
     #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
 }

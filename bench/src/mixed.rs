@@ -6,23 +6,25 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rollcall_core::bolt::{Frame, Kind};
+use rollcall_core::bolt::{Frame, Kind as FrameKind};
 use rollcall_core::message::{Boxes, ReceivedData, received_data};
 use serde_json::json;
 
 use crate::args::{Common, Mixed};
 use crate::clients::{Clients, Hears};
 use crate::crowd::{Crowd, is_taken};
+use crate::fanout::groups;
 use crate::host::Seats;
 use crate::meter::{self, Meter, Window};
 use crate::progress::Progress;
-use crate::report::{Plot, Report, quantile_ms, rounded};
-use crate::target::Target;
+use crate::report::{Plot, Report, median, ms, quantile_ms, rounded};
+use crate::resends::Resends;
+use crate::target::{Kind, Target};
 use crate::timeline::{Timeline, nanos, times};
 use crate::wire::{self, Registration};
 
-/// How long the last answers may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the last answers of a round may take until they count as lost.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients that share a service.
 const CLIENTS_PER_SERVICE: usize = 50;
 /// Subscribers of the service whose changes are watched.
@@ -41,29 +43,65 @@ pub(crate) fn run(
     seats: Seats,
     report: &mut Report,
 ) -> io::Result<()> {
-    for target in Target::all(common, seats)? {
-        let progress = Progress::new(format!("mixed, {}", target.name), 2);
-        progress.begin(format_args!("{} clients come", options.clients));
-        let mut day = Day::begin(target, options)?;
-        progress.step();
-        progress.begin("the day");
-        let meter = Meter::start(&day.target);
-        day.pass(options)?;
-        let window = meter.stop(&day.target);
+    for common in groups(common, options.clients + PROBES) {
+        let targets = Target::all(&common, seats)?;
+        let progress = Progress::new("mixed", targets.len() * (1 + common.rounds));
+        let mut days = Vec::new();
+        for target in targets {
+            progress.begin(format_args!("clients come to {}", target.name));
+            days.push(Day::begin(target, options)?);
+            progress.step();
+        }
+        let length = Duration::from_secs(options.seconds)
+            / u32::try_from(common.rounds.max(1)).unwrap_or(u32::MAX);
+        for round in 0..common.rounds {
+            for day in &mut days {
+                progress.begin(format_args!("round {}, {}", round + 1, day.target.name));
+                day.pass(options, length)?;
+                progress.step();
+            }
+        }
         drop(progress);
-        tell(&day, options, &window, report);
-        draw(&day, report);
+        for day in &days {
+            tell(&days[0], day, options, report);
+            draw(day, report);
+        }
     }
     Ok(())
 }
 
+/// One server with its clients.
 struct Day {
     target: Target,
     clients: Clients,
     people: People,
+    /// What happened so far, of each kind of event.
+    counts: [usize; 3],
+    rounds: Vec<Round>,
     /// The connection of each client; a redeployed one has another.
     connections: Vec<usize>,
     probe_publisher: usize,
+}
+
+/// One turn of a server.
+struct Round {
+    push: Histogram<u64>,
+    registration: Histogram<u64>,
+    window: Window,
+}
+
+impl Round {
+    fn push_p99_ms(&self) -> f64 {
+        quantile_ms(&self.push, 0.99)
+    }
+
+    fn registration_p99_ms(&self) -> f64 {
+        quantile_ms(&self.registration, 0.99)
+    }
+
+    fn server_ms(&self) -> Option<f64> {
+        self.window.server.map(|used| ms(used.cpu))
+    }
 }
 
 impl Day {
@@ -85,7 +123,7 @@ impl Day {
             1
         })?;
         let probe_publisher = clients.connect(target.address, 1)?.start;
-        let mut people = People::new(probes.start);
+        let mut people = People::new(probes.start, target.kind, options);
         people.refused += crowd.refused;
         people.closed += crowd.closed;
         Ok(Self {
@@ -94,25 +132,28 @@ impl Day {
             people,
             connections: connections.collect(),
             probe_publisher,
+            counts: [0; 3],
+            rounds: Vec::new(),
         })
     }
 
-    fn pass(&mut self, options: &Mixed) -> io::Result<()> {
-        let end = Instant::now() + Duration::from_secs(options.seconds);
+    /// A part of the day.
+    fn pass(&mut self, options: &Mixed, length: Duration) -> io::Result<()> {
+        let meter = Meter::start(&self.target);
+        let end = Instant::now() + length;
         for latency in self.people.latencies() {
             latency.timeline.begin();
         }
         let deploy_every =
             Duration::from_secs(1) / u32::try_from(options.deploys.max(1)).unwrap_or(u32::MAX);
         let mut due = [Instant::now(); 3];
-        let mut counts = [0_usize; 3];
         while Instant::now() < end {
             let periods = [deploy_every, HEARTBEAT_EVERY, PROBE_EVERY];
             for event in 0..due.len() {
                 if Instant::now() >= due[event] {
                     due[event] += periods[event];
-                    counts[event] += 1;
-                    self.happen(event, counts[event], options)?;
+                    self.counts[event] += 1;
+                    self.happen(event, self.counts[event], options)?;
                 }
             }
             let next = due.iter().min().copied().unwrap_or(end);
@@ -121,17 +162,16 @@ impl Day {
                 &mut self.people,
             )?;
         }
-        let done = self
-            .clients
-            .poll_until(PATIENCE, &mut self.people, |people| people.under_way() == 0)?;
-        if done {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!(
-                "{} answers never came",
-                self.people.under_way()
-            )))
-        }
+        let done = |people: &People| people.under_way() == 0;
+        self.clients.poll_until(PATIENCE, &mut self.people, done)?;
+        self.people.give_up();
+        let [registration, _, push] = self.people.latencies().map(Latency::round);
+        self.rounds.push(Round {
+            push,
+            registration,
+            window: meter.stop(&self.target),
+        });
+        Ok(())
     }
 
     fn happen(&mut self, event: usize, count: usize, options: &Mixed) -> io::Result<()> {
@@ -159,6 +199,7 @@ impl Day {
             &mut frames,
         );
         self.people.registered.push((connection, Instant::now(), 2));
+        self.people.resends.sent(connection, &frames);
         self.clients.send(connection, &frames)
     }
 
@@ -218,16 +259,23 @@ fn write(client: usize, version: i64, out: &mut Vec<u8>) {
 /// Everyone, and what they wait for.
 struct People {
     acknowledgement: Vec<u8>,
+    /// Connections of so many clients that came first, some of which never read.
+    options: Mixed,
     first_probe: usize,
-    /// The newest change each probe saw.
-    seen: Vec<usize>,
+    /// The newest change each probe saw, and under which version.
+    seen: Vec<(usize, i64)>,
     changes: Vec<Instant>,
     registered: Vec<(usize, Instant, usize)>,
     beats: Vec<(usize, Instant, usize)>,
     pushes: usize,
+    /// Pushes that showed nothing new.
+    repeats: usize,
     refused: usize,
     wrong: usize,
+    /// Answers and changes that never came.
+    lost: usize,
     closed: usize,
+    resends: Resends,
     registration: Latency,
     heartbeat: Latency,
     push: Latency,
@@ -236,6 +284,8 @@ struct People {
 /// How long one kind of event took.
 struct Latency {
     times: Histogram<u64>,
+    /// Those of the turn that is on.
+    turn: Histogram<u64>,
     timeline: Timeline,
 }
 
@@ -243,31 +293,43 @@ impl Latency {
     fn new() -> Self {
         Self {
             times: times(),
+            turn: times(),
             timeline: Timeline::default(),
         }
+    }
+
+    /// Ends a turn.
+    fn round(&mut self) -> Histogram<u64> {
+        let turn = std::mem::replace(&mut self.turn, times());
+        self.times.add(&turn).expect("of the same range");
+        turn
     }
 
     fn record(&mut self, since: Instant) {
         let now = Instant::now();
         let nanos = nanos(now - since);
-        self.times.saturating_record(nanos);
+        self.turn.saturating_record(nanos);
         self.timeline.record(now, nanos);
     }
 }
 
 impl People {
-    fn new(first_probe: usize) -> Self {
+    fn new(first_probe: usize, kind: Kind, options: &Mixed) -> Self {
         Self {
             acknowledgement: wire::acknowledgement(),
+            options: options.clone(),
             first_probe,
-            seen: vec![0; PROBES],
+            seen: vec![(0, 0); PROBES],
             changes: Vec::new(),
             registered: Vec::new(),
             beats: Vec::new(),
             pushes: 0,
+            repeats: 0,
             refused: 0,
             wrong: 0,
+            lost: 0,
             closed: 0,
+            resends: Resends::new(kind),
             registration: Latency::new(),
             heartbeat: Latency::new(),
             push: Latency::new(),
@@ -282,15 +344,24 @@ impl People {
         let unseen = self
             .seen
             .iter()
-            .filter(|seen| **seen < self.changes.len())
+            .filter(|(seen, _)| *seen < self.changes.len())
             .count();
         // A heartbeat may have been sent on a connection that its client closed before the answer came.
         self.registered.len() + unseen
     }
 
+    /// Waits no longer for what has not come.
+    fn give_up(&mut self) {
+        self.lost += self.under_way();
+        self.registered.clear();
+        for (seen, _) in &mut self.seen {
+            *seen = self.changes.len();
+        }
+    }
+
     fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
         self.pushes += 1;
-        let Some(seen) = connection
+        let Some((seen, version)) = connection
             .checked_sub(self.first_probe)
             .and_then(|probe| self.seen.get_mut(probe))
         else {
@@ -303,15 +374,18 @@ impl People {
             .and_then(|(_, boxes)| boxes.texts().flatten().next());
         let change =
             text.and_then(|text| usize::from_str_radix(text.to_string_lossy().get(..16)?, 16).ok());
-        match change {
-            Some(change) if change > *seen && change <= self.changes.len() => {
-                for at in &self.changes[*seen..change] {
-                    self.push.record(*at);
-                }
-                *seen = change;
-            }
-            _ => self.wrong += 1,
+        let shown = change.filter(|change| {
+            (*seen..=self.changes.len()).contains(change) && push.version > Some(*version)
+        });
+        let Some(change) = shown else {
+            self.wrong += 1;
+            return;
+        };
+        self.repeats += usize::from(change == *seen);
+        for at in &self.changes[*seen..change] {
+            self.push.record(*at);
         }
+        (*seen, *version) = (change, push.version.unwrap_or_default());
     }
 }
 
@@ -330,25 +404,40 @@ fn answered(waiting: &mut Vec<(usize, Instant, usize)>, connection: usize, laten
 impl Hears for People {
     fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
         match frame.kind {
-            Kind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
+            FrameKind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
                 self.on_push(connection, frame);
                 wire::append_as(out, &self.acknowledgement, frame.request_id);
             }
-            Kind::Response { .. } if is_taken(frame) => {
+            FrameKind::Response { .. } if is_taken(frame) => {
+                self.resends.taken(connection, frame.request_id);
                 answered(&mut self.registered, connection, &mut self.registration);
             }
-            Kind::HeartbeatAck { .. } => answered(&mut self.beats, connection, &mut self.heartbeat),
+            FrameKind::Response { .. }
+                if self.resends.refused(connection, frame.request_id, out) => {}
+            FrameKind::HeartbeatAck { .. } => {
+                answered(&mut self.beats, connection, &mut self.heartbeat)
+            }
             _ => self.refused += 1,
         }
     }
 
-    fn closed(&mut self, _: usize) {
-        self.closed += 1;
+    fn closed(&mut self, connection: usize) {
+        // A server may end a connection on which nobody reads. Who comes back has another number.
+        let is_deaf = connection < self.options.clients && is_deaf(connection, &self.options);
+        self.closed += usize::from(!is_deaf);
     }
 }
 
-fn tell(day: &Day, options: &Mixed, window: &Window, report: &mut Report) {
+fn tell(first: &Day, day: &Day, options: &Mixed, report: &mut Report) {
     let (name, people) = (day.target.name.as_str(), &day.people);
+    let windows: Vec<_> = day.rounds.iter().map(|round| round.window).collect();
+    let busy: Option<Vec<_>> = windows.iter().map(Window::server_busy).collect();
+    let middle = |values: Vec<f64>| rounded(median(values));
+    let ratio = |of: fn(&Round) -> f64| {
+        let pairs = first.rounds.iter().zip(&day.rounds);
+        let ratios = pairs.map(|(ours, theirs)| of(ours) / of(theirs));
+        (!std::ptr::eq(day, first)).then(|| middle(ratios.collect()))
+    };
     report.row(
         TITLE,
         json!({
@@ -357,6 +446,8 @@ fn tell(day: &Day, options: &Mixed, window: &Window, report: &mut Report) {
             "deaf_percent": options.deaf_percent,
             "server": name,
             "pushes": people.pushes,
+            "repeats": people.repeats,
+            "sent_again": people.resends.count,
             "push_p50_ms": quantile_ms(&people.push.times, 0.5),
             "push_p99_ms": quantile_ms(&people.push.times, 0.99),
             "registration_p50_ms": quantile_ms(&people.registration.times, 0.5),
@@ -364,17 +455,26 @@ fn tell(day: &Day, options: &Mixed, window: &Window, report: &mut Report) {
             "heartbeat_p50_ms": quantile_ms(&people.heartbeat.times, 0.5),
             "heartbeat_p99_ms": quantile_ms(&people.heartbeat.times, 0.99),
             "rss_mib": day.target.resident_kib().map(|kib| rounded(kib as f64 / 1024.0)),
-            "server_busy": window.server_busy().map(rounded),
-            "client_busy": rounded(window.client_busy()),
+            "server_busy": busy.map(middle),
+            "client_busy": middle(windows.iter().map(Window::client_busy).collect()),
+            "push_p99_ratio": ratio(Round::push_p99_ms),
+            "registration_p99_ratio": ratio(Round::registration_p99_ms),
+            "cpu_ratio": ratio(|round| round.server_ms().unwrap_or(f64::NAN)),
         }),
     );
-    if people.refused + people.wrong + people.closed > 0 {
+    let repeats = if day.target.kind.promises_less() {
+        0
+    } else {
+        people.repeats
+    };
+    let wrong = people.wrong + repeats;
+    if people.refused + wrong + people.lost + people.closed > 0 {
         report.problem(format!(
-            "{name}: {} refused, {} wrong pushes, {} connections ended",
-            people.refused, people.wrong, people.closed
+            "{name}: {} refused, {wrong} wrong pushes, {} answers never came, {} connections ended",
+            people.refused, people.lost, people.closed
         ));
     }
-    meter::judge("mixed", name, &[*window], report);
+    meter::judge("mixed", name, &windows, report);
 }
 
 fn draw(day: &Day, report: &mut Report) {

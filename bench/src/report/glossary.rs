@@ -52,6 +52,23 @@ pub(super) const GLOSSARY: &[(&str, &str)] = &[
         "The 99th percentile of the first by that of this one, median of the rounds' ratios.",
     ),
     (
+        "push_p99_ratio",
+        "The same of a change until the probes have it.",
+    ),
+    ("registration_p99_ratio", "The same of a registration."),
+    (
+        "early_lists",
+        "Lists that lacked publishers which had been answered before, shown before the first complete one; SOFARegistry's protocol allows it, of the others it makes the result invalid.",
+    ),
+    (
+        "sent_again",
+        "Registrations that SOFARegistry refused because it had not noted their connection yet, sent again as its clients do; any other refusal makes the result invalid.",
+    ),
+    (
+        "repeats",
+        "Pushes of a higher version that showed what the last one had; of Rollcall they make the result invalid.",
+    ),
+    (
         "more_us",
         "p50 of the first server less that of this one, in microseconds, median of the rounds.",
     ),
