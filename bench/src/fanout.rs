@@ -218,6 +218,11 @@ impl Round {
         median(self.changes.iter().map(|(_, whole)| ms(*whole)))
     }
 
+    /// The same if the server had never waited for its clients: it cannot have been faster than its own CPU time.
+    fn least_ms(&self) -> f64 {
+        self.p50_ms() * self.window.server_busy().map_or(1.0, |busy| busy.min(1.0))
+    }
+
     /// Within which time nearly all deliveries came.
     pub(crate) fn p99_ms(&self) -> f64 {
         self.deliveries.value_at_quantile(0.99) as f64 / 1e6

@@ -34,7 +34,7 @@ pub(super) const GLOSSARY: &[(&str, &str)] = &[
     ("client_busy", "The same of the load generator."),
     (
         "time_ratio",
-        "Time of the first server by the time of this one, median of the rounds' ratios: below 1 the first is faster.",
+        "Time of the first server by the time of this one, median of the rounds' ratios: below 1 the first is faster. Where a note says that the load generator held this one back, by its CPU time instead: the most that the ratio can be.",
     ),
     ("time_ratio_rounds", "The ratio of each round."),
     (
