@@ -174,7 +174,7 @@ pub(crate) struct Churn {
 }
 
 /// A day in the life.
-#[derive(Clone, Debug, Group)]
+#[derive(Debug, Group)]
 pub(crate) struct Mixed {
     /// Clients, each with a publisher and a subscription, fifty to a service.
     #[arg(long, default_value_t = 9_000)]

@@ -30,12 +30,12 @@ pub(crate) use turns::{alternate, turns};
 
 /// How long the answer to a ping may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long all subscribers together may take until they have subscribed: of the servers we know the slowest takes a tenth for 9,000.
-const SET_UP_MAX: Duration = Duration::from_secs(60);
 /// The same for a change; while a server takes it, nobody pings the others.
 const DELIVERY_MAX: Duration = Duration::from_secs(10);
 /// Deliveries of a round where the number of changes is not given.
 const DELIVERIES_PER_ROUND: usize = 20_000;
+/// How long all subscribers together may take until they have subscribed: 9,000 take the slowest server we know some seconds.
+const SET_UP_MAX: Duration = Duration::from_secs(60);
 /// Subscribers that register at once while a stage is set up.
 const SET_UP_BATCH: usize = 500;
 /// Descriptors for everything that is no client.

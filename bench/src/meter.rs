@@ -172,15 +172,16 @@ fn client_was_the_limit(windows: &[Window]) -> Option<String> {
     let server = windows.iter().map(Window::server_wanted);
     let server = server.collect::<Option<Vec<_>>>().map(median);
     let percent = |share: f64| share.min(1.0) * 100.0;
+    let ran = percent(median(windows.iter().map(Window::client_busy)));
     match server {
         Some(server) if server >= SERVER_HAS_ROOM => None,
         Some(server) => Some(format!(
-            "the load generator was the limit: it wanted its CPU {:.0} % of the time, the server only {:.0} %",
+            "the load generator was the limit: it wanted its CPU {:.0} % of the time and had it {ran:.0} %, the server wanted only {:.0} %",
             percent(client),
             percent(server)
         )),
         None => Some(format!(
-            "the load generator may have been the limit: it wanted its CPU {:.0} % of the time, and nothing is known of the server's",
+            "the load generator may have been the limit: it wanted its CPU {:.0} % of the time and had it {ran:.0} %, and nothing is known of the server's",
             percent(client)
         )),
     }

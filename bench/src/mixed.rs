@@ -259,8 +259,8 @@ fn write(client: usize, version: i64, out: &mut Vec<u8>) {
 /// Everyone, and what they wait for.
 struct People {
     acknowledgement: Vec<u8>,
-    /// Connections of so many clients that came first, some of which never read.
-    options: Mixed,
+    /// Which of the first connections never read.
+    deaf: Vec<bool>,
     first_probe: usize,
     /// The newest change each probe saw, and under which version.
     seen: Vec<(usize, i64)>,
@@ -317,7 +317,9 @@ impl People {
     fn new(first_probe: usize, kind: Kind, options: &Mixed) -> Self {
         Self {
             acknowledgement: wire::acknowledgement(),
-            options: options.clone(),
+            deaf: (0..options.clients)
+                .map(|client| is_deaf(client, options))
+                .collect(),
             first_probe,
             seen: vec![(0, 0); PROBES],
             changes: Vec::new(),
@@ -423,7 +425,7 @@ impl Hears for People {
 
     fn closed(&mut self, connection: usize) {
         // A server may end a connection on which nobody reads. Who comes back has another number.
-        let is_deaf = connection < self.options.clients && is_deaf(connection, &self.options);
+        let is_deaf = self.deaf.get(connection).copied().unwrap_or(false);
         self.closed += usize::from(!is_deaf);
     }
 }
