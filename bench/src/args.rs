@@ -185,7 +185,7 @@ pub(crate) struct Mixed {
     /// How many of a hundred clients never read.
     #[arg(long, default_value_t = 1)]
     pub(crate) deaf_percent: usize,
-    /// How long the day is, all rounds together.
+    /// How long the day is.
     #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
 }

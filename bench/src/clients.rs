@@ -183,8 +183,8 @@ impl Clients {
         })
     }
 
-    /// Hears what came, and waits for it so long if nothing did.
-    pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Receives) -> io::Result<()> {
+    /// Hears what came, and waits for it so long if nothing did; answers on how many connections something happened.
+    pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Receives) -> io::Result<usize> {
         interrupt::check()?;
         let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         let timeout = wait
@@ -192,10 +192,10 @@ impl Clients {
             .map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
         let events = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
             Ok((events, _)) => events,
-            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => return Ok(0),
             Err(error) => return Err(error.into()),
         };
-        for event in events {
+        for event in &*events {
             let connection = usize::try_from(event.data.u64()).expect("it was a number of ours");
             let flags = event.flags;
             if flags.contains(EventFlags::OUT) {
@@ -206,7 +206,7 @@ impl Clients {
                 while self.hear(connection, is_over, hears)? {}
             }
         }
-        Ok(())
+        Ok(events.len())
     }
 
     /// Polls until `done` says so; false if that took longer than `within`.
@@ -225,6 +225,23 @@ impl Clients {
             self.poll(left, hears)?;
         }
         Ok(true)
+    }
+
+    /// Hears what is still under way, until nothing came for so long; not longer than `within`.
+    pub(crate) fn settle<H: Receives>(
+        &mut self,
+        quiet: Duration,
+        within: Duration,
+        hears: &mut H,
+    ) -> io::Result<()> {
+        let end = Instant::now() + within;
+        let mut heard = Instant::now();
+        while heard.elapsed() < quiet && Instant::now() < end {
+            if self.poll(quiet.saturating_sub(heard.elapsed()), hears)? > 0 {
+                heard = Instant::now();
+            }
+        }
+        Ok(())
     }
 
     fn send_rest(&mut self, connection: usize) -> io::Result<()> {

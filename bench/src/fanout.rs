@@ -177,7 +177,7 @@ impl Length {
 
 /// The servers that take turns. Where this process may not open as many descriptors as all of them need at once, the first takes turns with
 /// some of the others, then with the rest.
-pub(crate) fn groups(common: &Common, subscribers: usize) -> Vec<Common> {
+fn groups(common: &Common, subscribers: usize) -> Vec<Common> {
     let descriptors = usize::try_from(host::raise_descriptors()).unwrap_or(usize::MAX);
     let at_once = descriptors.saturating_sub(SPARE_DESCRIPTORS) / (subscribers + 1);
     if at_once > common.vs.len() {

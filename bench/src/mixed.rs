@@ -1,5 +1,8 @@
 //! A day in the life, shortened: many clients that mostly idle, a deployment that rolls through them, a few that never read, and heartbeats.
 //!
+//! Servers have their days one after another, not in turns: thousands of clients that say nothing while another server's come, which takes
+//! SOFARegistry a minute, are ended for it, and keeping them alive would be load on the server's CPU.
+//!
 //! Three latencies are watched meanwhile: of a registration, of a heartbeat, and of a change that a few probes subscribe to.
 
 use std::io;
@@ -13,18 +16,19 @@ use serde_json::json;
 use crate::args::{Common, Mixed};
 use crate::clients::{Clients, Hears};
 use crate::crowd::{Crowd, is_taken};
-use crate::fanout::groups;
 use crate::host::Seats;
 use crate::meter::{self, Meter, Window};
 use crate::progress::Progress;
-use crate::report::{Plot, Report, median, ms, quantile_ms, rounded};
+use crate::report::{Plot, Report, quantile_ms, rounded};
 use crate::resends::Resends;
 use crate::target::{Kind, Target};
 use crate::timeline::{Timeline, nanos, times};
 use crate::wire::{self, Registration};
 
-/// How long the last answers of a round may take until they count as lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the last answers may take until they count as lost.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A server that sent nothing for so long has sent all: SOFARegistry gathers changes for about a second.
+const QUIET: Duration = Duration::from_secs(1);
 /// Clients that share a service.
 const CLIENTS_PER_SERVICE: usize = 50;
 /// Subscribers of the service whose changes are watched.
@@ -43,29 +47,16 @@ pub(crate) fn run(
     seats: Seats,
     report: &mut Report,
 ) -> io::Result<()> {
-    for common in groups(common, options.clients + PROBES) {
-        let targets = Target::all(&common, seats)?;
-        let progress = Progress::new("mixed", targets.len() * (1 + common.rounds));
-        let mut days = Vec::new();
-        for target in targets {
-            progress.begin(format_args!("clients come to {}", target.name));
-            days.push(Day::begin(target, options)?);
-            progress.step();
-        }
-        let length = Duration::from_secs(options.seconds)
-            / u32::try_from(common.rounds.max(1)).unwrap_or(u32::MAX);
-        for round in 0..common.rounds {
-            for day in &mut days {
-                progress.begin(format_args!("round {}, {}", round + 1, day.target.name));
-                day.pass(options, length)?;
-                progress.step();
-            }
-        }
+    for target in Target::all(common, seats)? {
+        let progress = Progress::new(format!("mixed, {}", target.name), 2);
+        progress.begin(format_args!("{} clients come", options.clients));
+        let mut day = Day::begin(target, options)?;
+        progress.step();
+        progress.begin("the day");
+        let window = day.pass(options)?;
         drop(progress);
-        for day in &days {
-            tell(&days[0], day, options, report);
-            draw(day, report);
-        }
+        tell(&day, options, &window, report);
+        draw(&day, report);
     }
     Ok(())
 }
@@ -75,33 +66,9 @@ struct Day {
     target: Target,
     clients: Clients,
     people: People,
-    /// What happened so far, of each kind of event.
-    counts: [usize; 3],
-    rounds: Vec<Round>,
     /// The connection of each client; a redeployed one has another.
     connections: Vec<usize>,
     probe_publisher: usize,
-}
-
-/// One turn of a server.
-struct Round {
-    push: Histogram<u64>,
-    registration: Histogram<u64>,
-    window: Window,
-}
-
-impl Round {
-    fn push_p99_ms(&self) -> f64 {
-        quantile_ms(&self.push, 0.99)
-    }
-
-    fn registration_p99_ms(&self) -> f64 {
-        quantile_ms(&self.registration, 0.99)
-    }
-
-    fn server_ms(&self) -> Option<f64> {
-        self.window.server.map(|used| ms(used.cpu))
-    }
 }
 
 impl Day {
@@ -123,6 +90,8 @@ impl Day {
             1
         })?;
         let probe_publisher = clients.connect(target.address, 1)?.start;
+        // What grew while the others came is no part of the day.
+        clients.settle(QUIET, PATIENCE, &mut crowd)?;
         let mut people = People::new(probes.start, target.kind, options);
         people.refused += crowd.refused;
         people.closed += crowd.closed;
@@ -132,28 +101,26 @@ impl Day {
             people,
             connections: connections.collect(),
             probe_publisher,
-            counts: [0; 3],
-            rounds: Vec::new(),
         })
     }
 
-    /// A part of the day.
-    fn pass(&mut self, options: &Mixed, length: Duration) -> io::Result<()> {
+    fn pass(&mut self, options: &Mixed) -> io::Result<Window> {
         let meter = Meter::start(&self.target);
-        let end = Instant::now() + length;
+        let end = Instant::now() + Duration::from_secs(options.seconds);
         for latency in self.people.latencies() {
             latency.timeline.begin();
         }
         let deploy_every =
             Duration::from_secs(1) / u32::try_from(options.deploys.max(1)).unwrap_or(u32::MAX);
         let mut due = [Instant::now(); 3];
+        let mut counts = [0_usize; 3];
         while Instant::now() < end {
             let periods = [deploy_every, HEARTBEAT_EVERY, PROBE_EVERY];
             for event in 0..due.len() {
                 if Instant::now() >= due[event] {
                     due[event] += periods[event];
-                    self.counts[event] += 1;
-                    self.happen(event, self.counts[event], options)?;
+                    counts[event] += 1;
+                    self.happen(event, counts[event], options)?;
                 }
             }
             let next = due.iter().min().copied().unwrap_or(end);
@@ -164,14 +131,8 @@ impl Day {
         }
         let done = |people: &People| people.under_way() == 0;
         self.clients.poll_until(PATIENCE, &mut self.people, done)?;
-        self.people.give_up();
-        let [registration, _, push] = self.people.latencies().map(Latency::round);
-        self.rounds.push(Round {
-            push,
-            registration,
-            window: meter.stop(&self.target),
-        });
-        Ok(())
+        self.people.lost = self.people.under_way();
+        Ok(meter.stop(&self.target))
     }
 
     fn happen(&mut self, event: usize, count: usize, options: &Mixed) -> io::Result<()> {
@@ -284,8 +245,6 @@ struct People {
 /// How long one kind of event took.
 struct Latency {
     times: Histogram<u64>,
-    /// Those of the turn that is on.
-    turn: Histogram<u64>,
     timeline: Timeline,
 }
 
@@ -293,22 +252,14 @@ impl Latency {
     fn new() -> Self {
         Self {
             times: times(),
-            turn: times(),
             timeline: Timeline::default(),
         }
-    }
-
-    /// Ends a turn.
-    fn round(&mut self) -> Histogram<u64> {
-        let turn = std::mem::replace(&mut self.turn, times());
-        self.times.add(&turn).expect("of the same range");
-        turn
     }
 
     fn record(&mut self, since: Instant) {
         let now = Instant::now();
         let nanos = nanos(now - since);
-        self.turn.saturating_record(nanos);
+        self.times.saturating_record(nanos);
         self.timeline.record(now, nanos);
     }
 }
@@ -350,15 +301,6 @@ impl People {
             .count();
         // A heartbeat may have been sent on a connection that its client closed before the answer came.
         self.registered.len() + unseen
-    }
-
-    /// Waits no longer for what has not come.
-    fn give_up(&mut self) {
-        self.lost += self.under_way();
-        self.registered.clear();
-        for (seen, _) in &mut self.seen {
-            *seen = self.changes.len();
-        }
     }
 
     fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
@@ -430,16 +372,8 @@ impl Hears for People {
     }
 }
 
-fn tell(first: &Day, day: &Day, options: &Mixed, report: &mut Report) {
+fn tell(day: &Day, options: &Mixed, window: &Window, report: &mut Report) {
     let (name, people) = (day.target.name.as_str(), &day.people);
-    let windows: Vec<_> = day.rounds.iter().map(|round| round.window).collect();
-    let busy: Option<Vec<_>> = windows.iter().map(Window::server_busy).collect();
-    let middle = |values: Vec<f64>| rounded(median(values));
-    let ratio = |of: fn(&Round) -> f64| {
-        let pairs = first.rounds.iter().zip(&day.rounds);
-        let ratios = pairs.map(|(ours, theirs)| of(ours) / of(theirs));
-        (!std::ptr::eq(day, first)).then(|| middle(ratios.collect()))
-    };
     report.row(
         TITLE,
         json!({
@@ -457,11 +391,8 @@ fn tell(first: &Day, day: &Day, options: &Mixed, report: &mut Report) {
             "heartbeat_p50_ms": quantile_ms(&people.heartbeat.times, 0.5),
             "heartbeat_p99_ms": quantile_ms(&people.heartbeat.times, 0.99),
             "rss_mib": day.target.resident_kib().map(|kib| rounded(kib as f64 / 1024.0)),
-            "server_busy": busy.map(middle),
-            "client_busy": middle(windows.iter().map(Window::client_busy).collect()),
-            "push_p99_ratio": ratio(Round::push_p99_ms),
-            "registration_p99_ratio": ratio(Round::registration_p99_ms),
-            "cpu_ratio": ratio(|round| round.server_ms().unwrap_or(f64::NAN)),
+            "server_busy": window.server_busy().map(rounded),
+            "client_busy": rounded(window.client_busy()),
         }),
     );
     let repeats = if day.target.kind.promises_less() {
@@ -476,7 +407,7 @@ fn tell(first: &Day, day: &Day, options: &Mixed, report: &mut Report) {
             people.refused, people.lost, people.closed
         ));
     }
-    meter::judge("mixed", name, &windows, report);
+    meter::judge("mixed", name, &[*window], report);
 }
 
 fn draw(day: &Day, report: &mut Report) {

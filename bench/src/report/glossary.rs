@@ -52,11 +52,6 @@ pub(super) const GLOSSARY: &[(&str, &str)] = &[
         "The 99th percentile of the first by that of this one, median of the rounds' ratios.",
     ),
     (
-        "push_p99_ratio",
-        "The same of a change until the probes have it.",
-    ),
-    ("registration_p99_ratio", "The same of a registration."),
-    (
         "early_lists",
         "Lists that lacked publishers which had been answered before, shown before the first complete one; SOFARegistry's protocol allows it, of the others it makes the result invalid.",
     ),
