@@ -35,24 +35,22 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     let targets = Target::all(common, seats)?;
     let progress = Progress::new("burst", targets.len() * common.rounds);
-    let mut after = Vec::new();
-    for target in targets {
-        let mut all = times();
-        for round in 0..common.rounds {
+    let mut after = vec![times(); targets.len()];
+    for round in 0..common.rounds {
+        for (target, after) in targets.iter().zip(&mut after) {
             progress.begin(format_args!("round {}, {}", round + 1, target.name));
-            let meter = Meter::start(&target);
-            let answers = burst(&target, options, round)?;
-            let window = meter.stop(&target);
-            tell(&target, options, &answers, &window, report);
-            all.add(&answers.after).expect("of the same range");
+            let meter = Meter::start(target);
+            let answers = burst(target, options, round)?;
+            let window = meter.stop(target);
+            tell(target, options, &answers, &window, report);
+            after.add(&answers.after).expect("of the same range");
             progress.step();
         }
-        after.push((target.name.clone(), all));
     }
     drop(progress);
     let title = "From the burst to the answer".to_owned();
-    let series = after.iter().map(|(name, times)| (name.as_str(), times));
-    report.plot(TITLE, Plot::distribution(title, "ms", series));
+    let names = targets.iter().map(|target| target.name.as_str());
+    report.plot(TITLE, Plot::distribution(title, "ms", names.zip(&after)));
     Ok(())
 }
 

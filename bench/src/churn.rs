@@ -7,7 +7,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rollcall_core::bolt::{Frame, Kind};
+use rollcall_core::bolt::{Frame, Kind as FrameKind};
 use rollcall_core::message::{Boxes, ReceivedData, received_data};
 use serde_json::json;
 
@@ -18,7 +18,8 @@ use crate::host::Seats;
 use crate::meter::{self, Meter, Window};
 use crate::progress::Progress;
 use crate::report::{Plot, Report, median, quantile_ms, rounded, shown};
-use crate::target::Target;
+use crate::resends::Resends;
+use crate::target::{Kind, Target};
 use crate::timeline::{Timeline, nanos, times};
 use crate::wire::{self, Registration};
 
@@ -87,13 +88,13 @@ impl Round {
 impl Stage {
     fn set_up(target: Target, options: &Churn) -> io::Result<Self> {
         let mut clients = Clients::new()?;
-        let mut service = Service::new(options);
+        let mut service = Service::new(options, target.kind);
         clients.connect(target.address, options.publishers + options.subscribers)?;
         for publisher in 0..options.publishers {
             let frame = service.publication(publisher);
             clients.send(publisher, &frame)?;
         }
-        clients.poll_until(PATIENCE, &mut service, |service| {
+        let answered = clients.poll_until(PATIENCE, &mut service, |service| {
             service.answers == options.publishers
         })?;
         for subscriber in 0..options.subscribers {
@@ -104,12 +105,15 @@ impl Stage {
             };
             let mut frame = Vec::new();
             registration.subscribe(1, &mut frame);
-            clients.send(options.publishers + subscriber, &frame)?;
+            let connection = options.publishers + subscriber;
+            service.resends.sent(connection, &frame);
+            clients.send(connection, &frame)?;
         }
-        let done = clients.poll_until(PATIENCE, &mut service, |service| {
-            service.pushes >= options.subscribers
+        let shown = clients.poll_until(PATIENCE, &mut service, |service| {
+            let mut subscribers = service.subscribers.iter();
+            subscribers.all(|subscriber| subscriber.has_all)
         })?;
-        if done {
+        if answered && shown {
             Ok(Self {
                 target,
                 clients,
@@ -117,7 +121,12 @@ impl Stage {
                 rounds: Vec::new(),
             })
         } else {
-            Err(io::Error::other("subscribers got no first push"))
+            let what = if answered {
+                "subscribers never got a complete list"
+            } else {
+                "publishers were not answered"
+            };
+            Err(io::Error::other(format!("{}: {what}", target.name)))
         }
     }
 
@@ -173,7 +182,10 @@ struct Service {
     pushes: usize,
     refused: usize,
     wrong: usize,
+    /// Lists without publishers that were answered before, shown before the first complete one.
+    early: usize,
     closed: usize,
+    resends: Resends,
     latency: Histogram<u64>,
     timeline: Timeline,
 }
@@ -188,12 +200,14 @@ struct Publisher {
 #[derive(Clone, Debug)]
 struct Subscriber {
     version: i64,
+    /// Whether it has been shown a complete list.
+    has_all: bool,
     /// The newest change it saw of each publisher.
     seen: Vec<usize>,
 }
 
 impl Service {
-    fn new(options: &Churn) -> Self {
+    fn new(options: &Churn, kind: Kind) -> Self {
         Self {
             start: Instant::now(),
             acknowledgement: wire::acknowledgement(),
@@ -201,6 +215,7 @@ impl Service {
             subscribers: vec![
                 Subscriber {
                     version: 0,
+                    has_all: false,
                     seen: vec![0; options.publishers],
                 };
                 options.subscribers
@@ -210,7 +225,9 @@ impl Service {
             pushes: 0,
             refused: 0,
             wrong: 0,
+            early: 0,
             closed: 0,
+            resends: Resends::new(kind),
             latency: times(),
             timeline: Timeline::default(),
         }
@@ -242,6 +259,7 @@ impl Service {
             &boxes,
             &mut frame,
         );
+        self.resends.sent(publisher, &frame);
         frame
     }
 
@@ -266,7 +284,14 @@ impl Service {
                 _ => self.wrong += 1,
             }
         }
-        self.wrong += usize::from(listed != self.publishers.len());
+        let has_all = &mut self.subscribers[subscriber].has_all;
+        if listed == self.publishers.len() {
+            *has_all = true;
+        } else if *has_all {
+            self.wrong += 1;
+        } else {
+            self.early += 1;
+        }
     }
 
     fn on_seen(&mut self, subscriber: usize, publisher: usize, change: usize) {
@@ -301,11 +326,16 @@ fn parsed(text: &str) -> Option<(usize, usize)> {
 impl Hears for Service {
     fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
         match frame.kind {
-            Kind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
+            FrameKind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
                 self.on_push(connection - self.publishers.len(), frame);
                 wire::append_as(out, &self.acknowledgement, frame.request_id);
             }
-            Kind::Response { .. } if is_taken(frame) => self.answers += 1,
+            FrameKind::Response { .. } if is_taken(frame) => {
+                self.resends.taken(connection, frame.request_id);
+                self.answers += 1;
+            }
+            FrameKind::Response { .. }
+                if self.resends.refused(connection, frame.request_id, out) => {}
             _ => self.refused += 1,
         }
     }
@@ -340,6 +370,8 @@ fn tell(stages: &[Stage], options: &Churn, rate: u64, report: &mut Report) {
                 "server": name,
                 "changes": stage.service.changes,
                 "pushes": rounds.iter().map(|round| round.pushes).sum::<usize>(),
+                "early_lists": stage.service.early,
+                "sent_again": stage.service.resends.count,
                 "p50_ms": quantile_ms(&latency, 0.5),
                 "p99_ms": quantile_ms(&latency, 0.99),
                 "max_ms": rounded(latency.max() as f64 / 1e6),
@@ -372,15 +404,21 @@ impl Stage {
     /// What the server did wrong, if anything.
     fn problem(&self, rate: u64) -> Option<String> {
         let service = &self.service;
+        let early = if self.target.kind.promises_less() {
+            0
+        } else {
+            service.early
+        };
+        let wrong = service.wrong + early;
         let lost = if service.is_up_to_date() {
             ""
         } else {
             "changes lost, "
         };
-        (!lost.is_empty() || service.refused + service.wrong + service.closed > 0).then(|| {
+        (!lost.is_empty() || service.refused + wrong + service.closed > 0).then(|| {
             format!(
-                "{} at {rate}/s: {lost}{} refused, {} wrong pushes, {} connections ended",
-                self.target.name, service.refused, service.wrong, service.closed
+                "{} at {rate}/s: {lost}{} refused, {wrong} wrong pushes, {} connections ended",
+                self.target.name, service.refused, service.closed
             )
         })
     }

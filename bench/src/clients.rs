@@ -21,6 +21,10 @@ use crate::network::Visit;
 const READ_BYTES: usize = 256 << 10;
 /// Sockets looked at between two calls to the kernel.
 const EVENTS: usize = 512;
+/// What is said of a socket: once for all that came, since saying it again until it is read costs a look at each socket more.
+const READS: EventFlags = EventFlags::IN
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::ET);
 /// Connections from one source address: well below the number of its ports.
 const CONNECTIONS_PER_SOURCE: usize = 10_000;
 
@@ -126,7 +130,7 @@ impl Clients {
                 self.source = fresh_source();
             }
             let stream = connect(self.source, server.socket)?;
-            epoll::add(&self.epoll, &stream, data(number), EventFlags::IN)?;
+            epoll::add(&self.epoll, &stream, data(number), READS)?;
             self.connections.push(Connection {
                 stream: Some(stream),
                 partial: Vec::new(),
@@ -159,7 +163,7 @@ impl Clients {
                 &self.epoll,
                 &*stream,
                 data(connection),
-                EventFlags::IN | EventFlags::OUT,
+                READS | EventFlags::OUT,
             )?;
         }
         Ok(())
@@ -172,19 +176,15 @@ impl Clients {
 
     /// Stops or resumes to read from a connection.
     pub(crate) fn read(&mut self, connection: usize, on: bool) -> io::Result<()> {
-        let flags = if on {
-            EventFlags::IN
-        } else {
-            EventFlags::empty()
-        };
+        let flags = if on { READS } else { EventFlags::empty() };
         let stream = self.connections[connection].stream.as_ref();
         stream.map_or(Ok(()), |stream| {
             Ok(epoll::modify(&self.epoll, stream, data(connection), flags)?)
         })
     }
 
-    /// Hears what came, and waits for it so long if nothing did.
-    pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Receives) -> io::Result<()> {
+    /// Hears what came, and waits for it so long if nothing did; answers on how many connections something happened.
+    pub(crate) fn poll(&mut self, wait: Duration, hears: &mut impl Receives) -> io::Result<usize> {
         interrupt::check()?;
         let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         let timeout = wait
@@ -192,20 +192,21 @@ impl Clients {
             .map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
         let events = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
             Ok((events, _)) => events,
-            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => return Ok(0),
             Err(error) => return Err(error.into()),
         };
-        for event in events {
+        for event in &*events {
             let connection = usize::try_from(event.data.u64()).expect("it was a number of ours");
             let flags = event.flags;
             if flags.contains(EventFlags::OUT) {
                 self.send_rest(connection)?;
             }
-            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-                self.hear(connection, hears)?;
+            let is_over = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+            if is_over || flags.contains(EventFlags::IN) {
+                while self.hear(connection, is_over, hears)? {}
             }
         }
-        Ok(())
+        Ok(events.len())
     }
 
     /// Polls until `done` says so; false if that took longer than `within`.
@@ -226,34 +227,54 @@ impl Clients {
         Ok(true)
     }
 
+    /// Hears what is still under way, until nothing came for so long; not longer than `within`.
+    pub(crate) fn settle<H: Receives>(
+        &mut self,
+        quiet: Duration,
+        within: Duration,
+        hears: &mut H,
+    ) -> io::Result<()> {
+        let end = Instant::now() + within;
+        let mut heard = Instant::now();
+        while heard.elapsed() < quiet && Instant::now() < end {
+            if self.poll(quiet.saturating_sub(heard.elapsed()), hears)? > 0 {
+                heard = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
     fn send_rest(&mut self, connection: usize) -> io::Result<()> {
         let at = &mut self.connections[connection];
         if let Some(stream) = &at.stream {
-            epoll::modify(&self.epoll, stream, data(connection), EventFlags::IN)?;
+            epoll::modify(&self.epoll, stream, data(connection), READS)?;
         }
         let rest = std::mem::take(&mut at.unsent);
         self.send(connection, &rest)
     }
 
-    fn hear(&mut self, connection: usize, hears: &mut impl Receives) -> io::Result<()> {
+    /// Reads once; whether there may be more. All that was there is read when the buffer was not filled, unless the end lies behind it.
+    fn hear(
+        &mut self,
+        connection: usize,
+        is_over: bool,
+        hears: &mut impl Receives,
+    ) -> io::Result<bool> {
         let at = &mut self.connections[connection];
         let Some(stream) = &mut at.stream else {
-            return Ok(());
+            return Ok(false);
         };
         let len = match stream.read(&mut self.buffer) {
             Ok(len) => len,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                return Ok(());
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
             Err(error) if is_end(&error) => 0,
             Err(error) => return Err(error),
         };
         if len == 0 {
             at.stream = None;
             hears.closed(connection);
-            return Ok(());
+            return Ok(false);
         }
         let mut out = std::mem::take(&mut self.out);
         out.clear();
@@ -272,7 +293,8 @@ impl Clients {
             self.send(connection, &out)
         };
         self.out = out;
-        sent
+        sent?;
+        Ok(is_over || len == READ_BYTES)
     }
 }
 

@@ -4,6 +4,7 @@
 //! nothing. Between two changes a ping makes sure that the server is done with the acknowledgements of the last. Clients of every server run
 //! in the same loop; what they say differs, and stands in [`crate::peers`].
 
+mod failures;
 mod findings;
 mod turns;
 
@@ -16,7 +17,6 @@ use hdrhistogram::Histogram;
 use crate::args::{Common, Fanout};
 use crate::clients::{Clients, Receives};
 use crate::host::{self, Seats};
-use crate::interrupt;
 use crate::meter::{Meter, Window};
 use crate::peers::{self, Dialect, Heard, PUBLISHER};
 use crate::report::{Report, bytes, median, ms, shown};
@@ -24,15 +24,18 @@ use crate::target::{Kind, Target};
 use crate::timeline::{nanos, times};
 use crate::wire;
 
+use failures::Failures;
 use turns::Others;
 pub(crate) use turns::{alternate, turns};
 
-/// How long the start of a batch of subscribers, or the answer to a ping, may take until it counts as lost.
+/// How long the answer to a ping may take until it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same for a change; while a server takes it, nobody pings the others.
 const DELIVERY_MAX: Duration = Duration::from_secs(10);
 /// Deliveries of a round where the number of changes is not given.
 const DELIVERIES_PER_ROUND: usize = 20_000;
+/// How long all subscribers together may take until they have subscribed: 9,000 take the slowest server we know some seconds.
+const SET_UP_MAX: Duration = Duration::from_secs(60);
 /// Subscribers that register at once while a stage is set up.
 const SET_UP_BATCH: usize = 500;
 /// Descriptors for everything that is no client.
@@ -44,47 +47,68 @@ const PING_EVERY: Duration = Duration::from_secs(8);
 const PING_MAX: Duration = Duration::from_secs(1);
 /// No further change is begun in a round after this time where their number is not given: a server that takes half a second for each would make
 /// a run of many rounds take an hour.
-const ROUND_MAX: Duration = Duration::from_secs(5);
+const ROUND_MAX: Duration = Duration::from_secs(2);
+/// A server of others whose turns with one load took longer together has no further one: [`CHANGES_MIN`] alone would let one that is about to
+/// fail take minutes.
+const TURNS_MAX: Duration = Duration::from_secs(60);
 /// Changes that make a round at least.
 const CHANGES_MIN: usize = 3;
 
 /// The table of this scenario.
 pub(crate) const TITLE: &str = "fanout: one change until all have it";
 
-/// Measures every number of subscribers with every payload.
+/// Measures every number of subscribers with every payload, the smallest first: a server that fails is not put to more.
 pub(crate) fn run(
     common: &Common,
     options: &Fanout,
     seats: Seats,
     report: &mut Report,
 ) -> io::Result<()> {
-    for &subscribers in &options.subscribers {
-        for &payload in &options.payload {
-            let length = Length::of(options, subscribers);
-            for common in groups(common, subscribers) {
-                let load = Load {
-                    subscribers,
-                    payload,
-                    length,
-                };
-                let mut absent = Vec::new();
-                let mut give_up = |kind: Kind, error: io::Error| {
-                    interrupt::check()?;
-                    if !kind.is_peer() {
-                        return Err(error);
-                    }
-                    eprintln!("goes on without {}: {error}", kind.name());
-                    absent.push((kind, error));
-                    Ok(())
-                };
-                let targets = turns::targets(&common, seats, &mut give_up)?;
-                let mut stages = turns::set_up(targets, load, &mut give_up)?;
-                turns::take(&mut stages, load, common.rounds, &mut give_up)?;
-                findings::tell(&stages, load, report);
-                findings::draw(&stages, load, report);
-                turns::tell_absent(&absent, load, report);
-            }
+    let mut failures = Failures::default();
+    for subscribers in smallest_first(&options.subscribers) {
+        let length = Length::of(options, subscribers);
+        let load = |payload| Load {
+            subscribers,
+            payload,
+            length,
+        };
+        let payloads = smallest_first(&options.payload);
+        let loads: Vec<_> = payloads.into_iter().map(load).collect();
+        for common in groups(common, subscribers) {
+            side_by_side(&common, &loads, seats, &mut failures, report)?;
         }
+    }
+    Ok(())
+}
+
+fn smallest_first(sizes: &[usize]) -> Vec<usize> {
+    let mut sizes = sizes.to_vec();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+/// Measures servers in turns with loads of one number of subscribers, which come once and stay.
+fn side_by_side(
+    common: &Common,
+    loads: &[Load],
+    seats: Seats,
+    failures: &mut Failures,
+    report: &mut Report,
+) -> io::Result<()> {
+    let Some(&first) = loads.first() else {
+        return Ok(());
+    };
+    let able = failures.able(common, first);
+    let targets = turns::targets(&able, seats, &mut failures.at(first))?;
+    let mut stages = turns::set_up(targets, first, &mut failures.at(first))?;
+    for &load in loads {
+        stages.retain(|stage| failures.of(stage.target.kind, load).is_none());
+        turns::take(&mut stages, load, common.rounds, &mut failures.at(load))?;
+        findings::tell(&stages, load, report);
+        findings::draw(&stages, load, report);
+        failures.tell(common, load, report);
+        stages.iter_mut().for_each(Stage::begin_again);
     }
     Ok(())
 }
@@ -98,6 +122,13 @@ pub(crate) struct Load {
     pub(crate) payload: usize,
     /// How long a round is.
     pub(crate) length: Length,
+}
+
+impl Load {
+    /// Whether it asks no more than another.
+    fn is_within(self, other: Self) -> bool {
+        self.subscribers <= other.subscribers && self.payload <= other.payload
+    }
 }
 
 impl fmt::Display for Load {
@@ -167,6 +198,8 @@ pub(crate) struct Stage {
     audience: Audience,
     changes: u64,
     pinged: Instant,
+    /// What its turns with this load took.
+    spent: Duration,
     pub(crate) rounds: Vec<Round>,
 }
 
@@ -183,6 +216,11 @@ impl Round {
     /// How long half of the changes took.
     pub(crate) fn p50_ms(&self) -> f64 {
         median(self.changes.iter().map(|(_, whole)| ms(*whole)))
+    }
+
+    /// The same if the server had never waited for its clients: it cannot have been faster than its own CPU time.
+    fn least_ms(&self) -> f64 {
+        self.p50_ms() * self.window.server_busy().map_or(1.0, |busy| busy.min(1.0))
     }
 
     /// Within which time nearly all deliveries came.
@@ -210,6 +248,7 @@ impl Stage {
             target,
             changes: 0,
             pinged: Instant::now(),
+            spent: Duration::ZERO,
             rounds: Vec::new(),
         };
         stage.clients.connect(stage.target.address, 1)?;
@@ -217,6 +256,7 @@ impl Stage {
         stage.audience.dialect.greet(&mut greeting);
         stage.clients.send(PUBLISHER, &greeting)?;
         stage.settle()?;
+        let deadline = Instant::now() + SET_UP_MAX;
         for first in (0..subscribers).step_by(SET_UP_BATCH) {
             let batch = SET_UP_BATCH.min(subscribers - first);
             stage.audience.missing = batch;
@@ -225,15 +265,23 @@ impl Stage {
                 stage.audience.dialect.subscribe(connection, &mut words);
                 stage.clients.send(connection, &words)?;
             }
-            if !stage.poll_until(PATIENCE, |audience| audience.missing == 0)? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !stage.poll_until(left, |audience| audience.missing == 0)? {
                 let missing = stage.audience.missing;
                 return Err(stage.fault(&format!(
-                    "{missing} of {batch} subscriptions behind {first} others were not answered"
+                    "{missing} of {batch} subscriptions behind {first} others were not answered within {SET_UP_MAX:?} of the first"
                 )));
             }
         }
         stage.settle()?;
         Ok(stage)
+    }
+
+    /// Forgets what was measured, to be put to another load.
+    fn begin_again(&mut self) {
+        self.spent = Duration::ZERO;
+        self.rounds.clear();
+        self.audience.forgive();
     }
 
     /// Measures some changes. What the others need meanwhile is done between them and does not count.
@@ -417,6 +465,11 @@ impl Audience {
             closed: 0,
             deliveries: times(),
         }
+    }
+
+    /// Counts from zero what was told.
+    fn forgive(&mut self) {
+        (self.wrong, self.stale, self.closed) = (0, 0, 0);
     }
 
     fn is_deaf(&self, connection: usize) -> bool {

@@ -27,6 +27,7 @@ mod process;
 mod progress;
 mod publish;
 mod report;
+mod resends;
 mod storm;
 mod target;
 mod timeline;

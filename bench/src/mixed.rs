@@ -1,12 +1,15 @@
 //! A day in the life, shortened: many clients that mostly idle, a deployment that rolls through them, a few that never read, and heartbeats.
 //!
+//! Servers have their days one after another, not in turns: thousands of clients that say nothing while another server's come, which takes
+//! SOFARegistry a minute, are ended for it, and keeping them alive would be load on the server's CPU.
+//!
 //! Three latencies are watched meanwhile: of a registration, of a heartbeat, and of a change that a few probes subscribe to.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rollcall_core::bolt::{Frame, Kind};
+use rollcall_core::bolt::{Frame, Kind as FrameKind};
 use rollcall_core::message::{Boxes, ReceivedData, received_data};
 use serde_json::json;
 
@@ -17,12 +20,15 @@ use crate::host::Seats;
 use crate::meter::{self, Meter, Window};
 use crate::progress::Progress;
 use crate::report::{Plot, Report, quantile_ms, rounded};
-use crate::target::Target;
+use crate::resends::Resends;
+use crate::target::{Kind, Target};
 use crate::timeline::{Timeline, nanos, times};
 use crate::wire::{self, Registration};
 
-/// How long the last answers may take.
+/// How long the last answers may take until they count as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A server that sent nothing for so long has sent all: SOFARegistry gathers changes for about a second.
+const QUIET: Duration = Duration::from_secs(1);
 /// Clients that share a service.
 const CLIENTS_PER_SERVICE: usize = 50;
 /// Subscribers of the service whose changes are watched.
@@ -47,9 +53,7 @@ pub(crate) fn run(
         let mut day = Day::begin(target, options)?;
         progress.step();
         progress.begin("the day");
-        let meter = Meter::start(&day.target);
-        day.pass(options)?;
-        let window = meter.stop(&day.target);
+        let window = day.pass(options)?;
         drop(progress);
         tell(&day, options, &window, report);
         draw(&day, report);
@@ -57,6 +61,7 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// One server with its clients.
 struct Day {
     target: Target,
     clients: Clients,
@@ -85,7 +90,9 @@ impl Day {
             1
         })?;
         let probe_publisher = clients.connect(target.address, 1)?.start;
-        let mut people = People::new(probes.start);
+        // What grew while the others came is no part of the day.
+        clients.settle(QUIET, PATIENCE, &mut crowd)?;
+        let mut people = People::new(probes.start, target.kind, options);
         people.refused += crowd.refused;
         people.closed += crowd.closed;
         Ok(Self {
@@ -97,7 +104,8 @@ impl Day {
         })
     }
 
-    fn pass(&mut self, options: &Mixed) -> io::Result<()> {
+    fn pass(&mut self, options: &Mixed) -> io::Result<Window> {
+        let meter = Meter::start(&self.target);
         let end = Instant::now() + Duration::from_secs(options.seconds);
         for latency in self.people.latencies() {
             latency.timeline.begin();
@@ -121,17 +129,10 @@ impl Day {
                 &mut self.people,
             )?;
         }
-        let done = self
-            .clients
-            .poll_until(PATIENCE, &mut self.people, |people| people.under_way() == 0)?;
-        if done {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!(
-                "{} answers never came",
-                self.people.under_way()
-            )))
-        }
+        let done = |people: &People| people.under_way() == 0;
+        self.clients.poll_until(PATIENCE, &mut self.people, done)?;
+        self.people.lost = self.people.under_way();
+        Ok(meter.stop(&self.target))
     }
 
     fn happen(&mut self, event: usize, count: usize, options: &Mixed) -> io::Result<()> {
@@ -159,6 +160,7 @@ impl Day {
             &mut frames,
         );
         self.people.registered.push((connection, Instant::now(), 2));
+        self.people.resends.sent(connection, &frames);
         self.clients.send(connection, &frames)
     }
 
@@ -218,16 +220,23 @@ fn write(client: usize, version: i64, out: &mut Vec<u8>) {
 /// Everyone, and what they wait for.
 struct People {
     acknowledgement: Vec<u8>,
+    /// Which of the first connections never read.
+    deaf: Vec<bool>,
     first_probe: usize,
-    /// The newest change each probe saw.
-    seen: Vec<usize>,
+    /// The newest change each probe saw, and under which version.
+    seen: Vec<(usize, i64)>,
     changes: Vec<Instant>,
     registered: Vec<(usize, Instant, usize)>,
     beats: Vec<(usize, Instant, usize)>,
     pushes: usize,
+    /// Pushes that showed nothing new.
+    repeats: usize,
     refused: usize,
     wrong: usize,
+    /// Answers and changes that never came.
+    lost: usize,
     closed: usize,
+    resends: Resends,
     registration: Latency,
     heartbeat: Latency,
     push: Latency,
@@ -256,18 +265,24 @@ impl Latency {
 }
 
 impl People {
-    fn new(first_probe: usize) -> Self {
+    fn new(first_probe: usize, kind: Kind, options: &Mixed) -> Self {
         Self {
             acknowledgement: wire::acknowledgement(),
+            deaf: (0..options.clients)
+                .map(|client| is_deaf(client, options))
+                .collect(),
             first_probe,
-            seen: vec![0; PROBES],
+            seen: vec![(0, 0); PROBES],
             changes: Vec::new(),
             registered: Vec::new(),
             beats: Vec::new(),
             pushes: 0,
+            repeats: 0,
             refused: 0,
             wrong: 0,
+            lost: 0,
             closed: 0,
+            resends: Resends::new(kind),
             registration: Latency::new(),
             heartbeat: Latency::new(),
             push: Latency::new(),
@@ -282,7 +297,7 @@ impl People {
         let unseen = self
             .seen
             .iter()
-            .filter(|seen| **seen < self.changes.len())
+            .filter(|(seen, _)| *seen < self.changes.len())
             .count();
         // A heartbeat may have been sent on a connection that its client closed before the answer came.
         self.registered.len() + unseen
@@ -290,7 +305,7 @@ impl People {
 
     fn on_push(&mut self, connection: usize, frame: &Frame<'_>) {
         self.pushes += 1;
-        let Some(seen) = connection
+        let Some((seen, version)) = connection
             .checked_sub(self.first_probe)
             .and_then(|probe| self.seen.get_mut(probe))
         else {
@@ -303,15 +318,18 @@ impl People {
             .and_then(|(_, boxes)| boxes.texts().flatten().next());
         let change =
             text.and_then(|text| usize::from_str_radix(text.to_string_lossy().get(..16)?, 16).ok());
-        match change {
-            Some(change) if change > *seen && change <= self.changes.len() => {
-                for at in &self.changes[*seen..change] {
-                    self.push.record(*at);
-                }
-                *seen = change;
-            }
-            _ => self.wrong += 1,
+        let shown = change.filter(|change| {
+            (*seen..=self.changes.len()).contains(change) && push.version > Some(*version)
+        });
+        let Some(change) = shown else {
+            self.wrong += 1;
+            return;
+        };
+        self.repeats += usize::from(change == *seen);
+        for at in &self.changes[*seen..change] {
+            self.push.record(*at);
         }
+        (*seen, *version) = (change, push.version.unwrap_or_default());
     }
 }
 
@@ -330,20 +348,27 @@ fn answered(waiting: &mut Vec<(usize, Instant, usize)>, connection: usize, laten
 impl Hears for People {
     fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
         match frame.kind {
-            Kind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
+            FrameKind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
                 self.on_push(connection, frame);
                 wire::append_as(out, &self.acknowledgement, frame.request_id);
             }
-            Kind::Response { .. } if is_taken(frame) => {
+            FrameKind::Response { .. } if is_taken(frame) => {
+                self.resends.taken(connection, frame.request_id);
                 answered(&mut self.registered, connection, &mut self.registration);
             }
-            Kind::HeartbeatAck { .. } => answered(&mut self.beats, connection, &mut self.heartbeat),
+            FrameKind::Response { .. }
+                if self.resends.refused(connection, frame.request_id, out) => {}
+            FrameKind::HeartbeatAck { .. } => {
+                answered(&mut self.beats, connection, &mut self.heartbeat)
+            }
             _ => self.refused += 1,
         }
     }
 
-    fn closed(&mut self, _: usize) {
-        self.closed += 1;
+    fn closed(&mut self, connection: usize) {
+        // A server may end a connection on which nobody reads. Who comes back has another number.
+        let is_deaf = self.deaf.get(connection).copied().unwrap_or(false);
+        self.closed += usize::from(!is_deaf);
     }
 }
 
@@ -357,6 +382,8 @@ fn tell(day: &Day, options: &Mixed, window: &Window, report: &mut Report) {
             "deaf_percent": options.deaf_percent,
             "server": name,
             "pushes": people.pushes,
+            "repeats": people.repeats,
+            "sent_again": people.resends.count,
             "push_p50_ms": quantile_ms(&people.push.times, 0.5),
             "push_p99_ms": quantile_ms(&people.push.times, 0.99),
             "registration_p50_ms": quantile_ms(&people.registration.times, 0.5),
@@ -368,10 +395,16 @@ fn tell(day: &Day, options: &Mixed, window: &Window, report: &mut Report) {
             "client_busy": rounded(window.client_busy()),
         }),
     );
-    if people.refused + people.wrong + people.closed > 0 {
+    let repeats = if day.target.kind.promises_less() {
+        0
+    } else {
+        people.repeats
+    };
+    let wrong = people.wrong + repeats;
+    if people.refused + wrong + people.lost + people.closed > 0 {
         report.problem(format!(
-            "{name}: {} refused, {} wrong pushes, {} connections ended",
-            people.refused, people.wrong, people.closed
+            "{name}: {} refused, {wrong} wrong pushes, {} answers never came, {} connections ended",
+            people.refused, people.lost, people.closed
         ));
     }
     meter::judge("mixed", name, &[*window], report);

@@ -9,7 +9,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rollcall_core::bolt::{Frame, Kind};
+use rollcall_core::bolt::{Frame, Kind as FrameKind};
 use rollcall_core::message::{Boxes, received_data};
 use serde_json::json;
 
@@ -20,7 +20,8 @@ use crate::host::Seats;
 use crate::meter::{self, Meter, Window};
 use crate::progress::Progress;
 use crate::report::{Moments, Plot, Report, median, ms, rounded, shown};
-use crate::target::Target;
+use crate::resends::Resends;
+use crate::target::{Kind, Target};
 use crate::timeline::{nanos, times};
 use crate::wire::{self, Registration};
 use list::List;
@@ -55,7 +56,7 @@ pub(crate) fn run(
     for round in 0..common.rounds {
         progress.begin(format_args!("round {}", round + 1));
         for (place, target) in Target::all(common, seats)?.into_iter().enumerate() {
-            let deployment = Deployment::new(options.clients, services);
+            let deployment = Deployment::new(target.kind, options.clients, services);
             let meter = Meter::start(&target);
             let storm = storm(&target, deployment, &words)?;
             let window = meter.stop(&target);
@@ -123,6 +124,7 @@ fn storm(target: &Target, mut deployment: Deployment, words: &[Vec<u8>]) -> io::
         let connections = clients.connect(target.address, batch.len())?;
         for (connection, words) in connections.zip(batch) {
             deployment.clients[connection].came = Some(Instant::now());
+            deployment.resends.sent(connection, words);
             clients.send(connection, words)?;
         }
         clients.poll(Duration::ZERO, &mut deployment)?;
@@ -173,7 +175,10 @@ struct Deployment {
     pushes: usize,
     refused: usize,
     wrong: usize,
+    /// Pushes of no higher version than what was shown.
+    stale: usize,
     closed: usize,
+    resends: Resends,
 }
 
 #[derive(Debug)]
@@ -189,7 +194,7 @@ struct Client {
 }
 
 impl Deployment {
-    fn new(clients: usize, services: usize) -> Self {
+    fn new(kind: Kind, clients: usize, services: usize) -> Self {
         let client = |number| Client {
             register_ids: std::array::from_fn(|subscription| {
                 wire::register_id(subscriber(subscription), number)
@@ -213,7 +218,9 @@ impl Deployment {
             pushes: 0,
             refused: 0,
             wrong: 0,
+            stale: 0,
             closed: 0,
+            resends: Resends::new(kind),
         }
     }
 
@@ -231,7 +238,8 @@ impl Deployment {
                 client.versions[subscription] = shown.version;
                 client.complete[subscription] = shown.is_complete;
             }
-            _ => self.wrong += 1,
+            Some(_) => self.stale += 1,
+            None => self.wrong += 1,
         }
         self.look_at(connection);
     }
@@ -271,14 +279,17 @@ impl Deployment {
 impl Hears for Deployment {
     fn frame(&mut self, connection: usize, frame: &Frame<'_>, out: &mut Vec<u8>) {
         match frame.kind {
-            Kind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
+            FrameKind::Request { .. } if frame.class == received_data::CLASS.as_bytes() => {
                 self.on_push(connection, frame.content);
                 wire::append_as(out, &self.acknowledgement, frame.request_id);
             }
-            Kind::Response { .. } if is_taken(frame) => {
+            FrameKind::Response { .. } if is_taken(frame) => {
+                self.resends.taken(connection, frame.request_id);
                 self.clients[connection].answered += 1;
                 self.look_at(connection);
             }
+            FrameKind::Response { .. }
+                if self.resends.refused(connection, frame.request_id, out) => {}
             _ => self.refused += 1,
         }
     }
@@ -314,6 +325,7 @@ fn tell(first: &Server, server: &Server, options: &Storm, report: &mut Report) {
             "served_max_ms": ms(last),
             "max_over_median": rounded(last.as_secs_f64() / median.as_secs_f64().max(1e-9)),
             "pushes": storm.pushes,
+            "sent_again": storm.resends.count,
             "server_us_per_client": each(window).map(rounded),
             "server_busy": window.server_busy().map(rounded),
             "client_busy": rounded(window.client_busy()),
@@ -322,10 +334,10 @@ fn tell(first: &Server, server: &Server, options: &Storm, report: &mut Report) {
         }),
     );
     let unserved = options.clients - storm.served;
-    if unserved + storm.refused + storm.wrong + storm.closed > 0 {
+    if unserved + storm.refused + storm.wrong + storm.stale + storm.closed > 0 {
         report.problem(format!(
-            "{name}: {unserved} clients without complete lists, {} registrations refused, {} wrong pushes, {} connections ended",
-            storm.refused, storm.wrong, storm.closed
+            "{name}: {unserved} clients without complete lists, {} registrations refused, {} wrong pushes, {} whose version had not grown, {} connections ended",
+            storm.refused, storm.wrong, storm.stale, storm.closed
         ));
     }
 }

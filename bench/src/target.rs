@@ -105,6 +105,12 @@ impl Kind {
         )
     }
 
+    /// Whether the protocol, as it serves it, leaves open what Rollcall promises: that no registration is refused, that every later list has
+    /// one that was answered, and that no push repeats what the last one showed.
+    pub(crate) fn promises_less(self) -> bool {
+        self == Self::Sofaregistry
+    }
+
     /// Whether it refuses loopback and so runs in a network of its own.
     pub(crate) fn has_own_network(self) -> bool {
         self == Self::Sofaregistry

@@ -1,14 +1,12 @@
 //! Servers that take turns under the same load, and what becomes of one that fails.
 
 use std::io;
+use std::time::Instant;
 
-use serde_json::json;
-
-use super::{Load, Stage};
+use super::{Load, Stage, TURNS_MAX};
 use crate::args::Common;
 use crate::host::Seats;
 use crate::progress::Progress;
-use crate::report::Report;
 use crate::target::{Kind, Target};
 
 /// Lets servers take turns.
@@ -80,7 +78,10 @@ pub(super) fn take(
             progress.begin(format_args!("round {}, {name}", round + 1));
             let (before, rest) = stages.split_at_mut(turn);
             let (stage, behind) = rest.split_first_mut().expect("it has a turn");
+            let begin = Instant::now();
             let done = stage.round(load, &mut Others(before, behind));
+            stage.spent += begin.elapsed();
+            let done = done.and_then(|()| stage.is_in_time(rounds));
             progress.step();
             match done {
                 Ok(()) => turn += 1,
@@ -90,6 +91,20 @@ pub(super) fn take(
         }
     }
     Ok(())
+}
+
+impl Stage {
+    /// An error if this server of others took so long that it has no further turn.
+    fn is_in_time(&self, rounds: usize) -> io::Result<()> {
+        let done = self.rounds.len();
+        if !self.target.kind.is_peer() || done == rounds || self.spent <= TURNS_MAX {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "{}: {done} of {rounds} rounds took {:.0?}, more than {TURNS_MAX:.0?}",
+            self.target.name, self.spent
+        )))
+    }
 }
 
 /// The servers before and behind the one that has its turn.
@@ -107,20 +122,5 @@ impl Others<'_> {
         let silent = stages.filter(|stage| stage.is_silent());
         // What is wrong with them shows in their own turns.
         silent.for_each(|stage| drop(stage.ping_all()));
-    }
-}
-
-/// Names the servers that failed.
-pub(super) fn tell_absent(absent: &[(Kind, io::Error)], load: Load, report: &mut Report) {
-    for (kind, error) in absent {
-        report.row(
-            "fanout: servers of others that failed",
-            json!({
-                "subscribers": load.subscribers,
-                "bytes": load.payload,
-                "server": kind.name(),
-                "why": error.to_string(),
-            }),
-        );
     }
 }

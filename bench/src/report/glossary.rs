@@ -34,7 +34,7 @@ pub(super) const GLOSSARY: &[(&str, &str)] = &[
     ("client_busy", "The same of the load generator."),
     (
         "time_ratio",
-        "Time of the first server by the time of this one, median of the rounds' ratios: below 1 the first is faster.",
+        "Time of the first server by the time of this one, median of the rounds' ratios: below 1 the first is faster. Where a note says that the load generator held this one back, by its CPU time instead: the most that the ratio can be.",
     ),
     ("time_ratio_rounds", "The ratio of each round."),
     (
@@ -50,6 +50,18 @@ pub(super) const GLOSSARY: &[(&str, &str)] = &[
     (
         "p99_ratio",
         "The 99th percentile of the first by that of this one, median of the rounds' ratios.",
+    ),
+    (
+        "early_lists",
+        "Lists that lacked publishers which had been answered before, shown before the first complete one; SOFARegistry's protocol allows it, of the others it makes the result invalid.",
+    ),
+    (
+        "sent_again",
+        "Registrations that SOFARegistry refused because it had not noted their connection yet, sent again as its clients do; any other refusal makes the result invalid.",
+    ),
+    (
+        "repeats",
+        "Pushes of a higher version that showed what the last one had; of Rollcall they make the result invalid.",
     ),
     (
         "more_us",
