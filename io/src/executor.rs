@@ -38,6 +38,8 @@ pub struct Seat {
     pub core: CoreId,
     /// The CPU it is pinned to.
     pub cpu: usize,
+    /// Whether other cores are pinned to the same.
+    pub shares_cpu: bool,
     /// Wakes it.
     pub ringer: Ringer,
 }
@@ -93,6 +95,7 @@ pub fn plan_cores(cores: Option<usize>, cpus: &[usize]) -> Result<Vec<Seat>, Sta
         Ok(Seat {
             core: CoreId(core),
             cpu,
+            shares_cpu: cores > cpus.len(),
             ringer,
         })
     };
@@ -124,11 +127,13 @@ where
     T: Future<Output = ()> + 'static,
 {
     let name = format!("core-{}", seat.core.0);
-    let ringer = seat.ringer.clone();
+    let Seat {
+        ringer, shares_cpu, ..
+    } = seat.clone();
     let started = builder(&name, Placement::Fixed(seat.cpu)).spawn(move || async move {
         IS_EXECUTOR.set(true);
         let bell = Bell::new(&ringer).expect("two descriptors for a core that just got its ring");
-        main(bell).await;
+        main(bell.sharing(shares_cpu)).await;
     });
     started
         .map(RunningCore)

@@ -76,6 +76,7 @@ pub struct Bell {
     ringer: Ringer,
     sleeper: Rc<Sleeper>,
     visited_at: Instant,
+    shares_cpu: bool,
 }
 
 struct Sleeper {
@@ -132,12 +133,22 @@ impl Bell {
             ringer: ringer.clone(),
             sleeper,
             visited_at: Clock::monotonic(),
+            shares_cpu: false,
         })
+    }
+
+    /// Where cores share a CPU they take it in turns: one that goes on at once would handle what comes in bit by bit, while what it said
+    /// to the others waits for them to run.
+    pub(super) fn sharing(self, shares_cpu: bool) -> Self {
+        Self { shares_cpu, ..self }
     }
 
     /// Lets the other tasks of this executor run; from time to time also those that wait for the kernel.
     pub async fn pass(&mut self, now: Instant) {
         self.sleeper.count_turn();
+        if self.shares_cpu {
+            std::thread::yield_now();
+        }
         if now.since(self.visited_at) >= RUNTIME_VISIT_INTERVAL {
             self.ringer.ring();
             self.rest().await;
