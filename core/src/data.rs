@@ -459,7 +459,7 @@ impl Machine for Data {
                 cause,
                 token,
             } => {
-                self.on_remove(now, data_info_id, register_id, cause);
+                self.on_remove(now, data_info_id, register_id, *cause);
                 done(token);
             }
             ToData::Interest { data_info_id, have } => {

@@ -34,7 +34,7 @@ pub enum ToData {
         /// Which of its publishers.
         register_id: RegisterId,
         /// On whose word.
-        cause: Removal,
+        cause: Box<Removal>,
         /// Answered with `Done`.
         token: Token,
     },

@@ -29,6 +29,8 @@ use crate::recovery::{CLUSTER, Journals, RecoveryError};
 
 /// How often Session and Data may pass messages to and fro in one turn before the sockets have theirs.
 const ROUNDS_PER_TURN: usize = 3;
+/// What Session wants is carried to Data from so many effects on, while all of it is still in the nearest cache.
+const SETTLED_AT: usize = 64;
 /// How long the orderly end of the journal may take.
 const SEAL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -132,6 +134,9 @@ impl Roles {
 
     pub(crate) fn session_event(&mut self, event: session::Event) {
         self.session.handle(self.now, event, &mut self.wanted);
+        if self.wanted.len() >= SETTLED_AT {
+            self.settle();
+        }
     }
 
     /// Lets Session and Data of this core talk until they have nothing more to say to each other.

@@ -90,7 +90,7 @@ impl Shard {
         let remove = ToData::Remove {
             data_info_id: id("s"),
             register_id: RegisterId::new(register_id),
-            cause,
+            cause: Box::new(cause),
             token: Token(2),
         };
         self.tell(SESSION, remove);

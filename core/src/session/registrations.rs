@@ -56,7 +56,7 @@ struct Pending {
 enum PendingChange {
     /// What stands when it is sent again is sent.
     Put,
-    Remove(Removal),
+    Remove(Box<Removal>),
 }
 
 /// A client that waits for its answer.
@@ -170,6 +170,11 @@ impl Registrations {
             needs.push(Need::Answer { waiting, outcome });
             return;
         }
+        // The copy that all of this core share: from here on it is the same at one glance.
+        let data_info_id = match self.services.get_key_value(&data_info_id) {
+            Some((known, _)) => known.clone(),
+            None => data_info_id,
+        };
         let token = self.next_token();
         let (is_newest, tally) = self.declare(&data_info_id, &publisher, token);
         waiting.tally = tally;
@@ -493,6 +498,7 @@ impl Registrations {
         waiting: Option<Waiting>,
         needs: &mut Vec<Need>,
     ) {
+        let cause = Box::new(cause);
         let change = PendingChange::Remove(cause.clone());
         let token = self.next_token();
         self.await_done(token, &data_info_id, register_id.clone(), change, waiting);
@@ -592,7 +598,7 @@ impl Registrations {
         };
         let message = match removal {
             Some(cause) => ToData::Remove {
-                cause: self.as_it_stands(cause, &data_info_id, &register_id),
+                cause: Box::new(self.as_it_stands(*cause, &data_info_id, &register_id)),
                 data_info_id: data_info_id.clone(),
                 register_id,
                 token,

@@ -244,7 +244,7 @@ impl Node {
             message: ToData::Remove {
                 data_info_id: id(service),
                 register_id: RegisterId::new(register_id),
-                cause,
+                cause: Box::new(cause),
                 token: Token(2),
             },
         });

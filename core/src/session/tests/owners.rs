@@ -103,10 +103,7 @@ fn a_removal_told_twice_spares_what_the_connection_registered_since() {
     let removal = node.to_owners.last().expect("a removal").clone();
     assert!(matches!(
         removal,
-        ToData::Remove {
-            cause: Removal::Closed { .. },
-            ..
-        }
+        ToData::Remove { ref cause, .. } if matches!(**cause, Removal::Closed { .. })
     ));
     node.publish(client, "s", 2, "two");
 
