@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 mod interner;
+mod uuid;
 
 pub use interner::Interner;
+pub use uuid::Uuid;
 
 /// Instance id of a client that names none.
 pub const DEFAULT_INSTANCE_ID: &str = "DEFAULT_INSTANCE_ID";
@@ -157,7 +159,7 @@ pub(crate) fn mix(value: u64) -> u64 {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RegisterId {
     /// A lower-case hyphenated UUID.
-    Uuid([u8; 16]),
+    Uuid(Uuid),
     /// Any other text.
     Text(Arc<str>),
 }
@@ -165,7 +167,7 @@ pub enum RegisterId {
 impl RegisterId {
     /// The id for this text.
     pub fn new(text: &str) -> Self {
-        match parse_uuid(text.as_bytes()) {
+        match Uuid::parse(text.as_bytes()) {
             Some(uuid) => Self::Uuid(uuid),
             None => Self::Text(text.into()),
         }
@@ -175,7 +177,7 @@ impl RegisterId {
     pub fn with_text<R>(&self, with: impl FnOnce(&str) -> R) -> R {
         match self {
             Self::Uuid(uuid) => {
-                let text = uuid_text(uuid);
+                let text = uuid.text();
                 with(std::str::from_utf8(&text).expect("hexadecimal digits and hyphens are ASCII"))
             }
             Self::Text(text) => with(text),
@@ -193,46 +195,6 @@ impl fmt::Debug for RegisterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-fn is_hyphen(index: usize) -> bool {
-    matches!(index, 8 | 13 | 18 | 23)
-}
-
-fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
-    if text.len() != 36 {
-        return None;
-    }
-    let mut uuid = [0; 16];
-    let mut digits = 0;
-    for (index, &byte) in text.iter().enumerate() {
-        if is_hyphen(index) {
-            if byte != b'-' {
-                return None;
-            }
-            continue;
-        }
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        uuid[digits / 2] = uuid[digits / 2] << 4 | digit;
-        digits += 1;
-    }
-    Some(uuid)
-}
-
-fn uuid_text(uuid: &[u8; 16]) -> [u8; 36] {
-    let mut text = [b'-'; 36];
-    let digits = uuid.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    let places = (0..36).filter(|&index| !is_hyphen(index));
-    for (place, digit) in places.zip(digits) {
-        text[place] = HEX[usize::from(digit)];
-    }
-    text
 }
 
 /// One data-plane core of this node, counted from 0.

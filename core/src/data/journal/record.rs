@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::limits::JOURNAL_RECORD_BYTES_MAX;
 use crate::message::Boxes;
-use crate::names::{DataInfoId, Interner, RegisterId};
+use crate::names::{DataInfoId, Interner, RegisterId, Uuid};
 use crate::publisher::{Holder, Order, Publisher};
 use crate::version::DatumVersion;
 
@@ -187,7 +187,7 @@ impl<'a> Record<'a> {
             publisher.boxes.raw_count().into(),
         ];
         let register_id = match &publisher.register_id {
-            RegisterId::Uuid(uuid) => uuid.len(),
+            RegisterId::Uuid(uuid) => uuid.to_bytes().len(),
             RegisterId::Text(text) => with_length(text.len()),
         };
         let ip = if publisher.address.is_ipv4() { 4 } else { 16 };
@@ -263,7 +263,7 @@ impl<'a> Id<'a> {
     /// The same, borrowed.
     pub fn of(register_id: &'a RegisterId) -> Self {
         match register_id {
-            RegisterId::Uuid(uuid) => Self::Uuid(*uuid),
+            RegisterId::Uuid(uuid) => Self::Uuid(uuid.to_bytes()),
             RegisterId::Text(text) => Self::Text(text),
         }
     }
@@ -271,7 +271,7 @@ impl<'a> Id<'a> {
     /// The same, to keep.
     pub fn to_register_id(self) -> RegisterId {
         match self {
-            Self::Uuid(uuid) => RegisterId::Uuid(uuid),
+            Self::Uuid(uuid) => RegisterId::Uuid(Uuid::from_bytes(uuid)),
             Self::Text(text) => RegisterId::Text(text.into()),
         }
     }
