@@ -62,7 +62,7 @@ pub(crate) struct Roles {
     pub(crate) cancel_from: Arc<[IpAddr]>,
     wanted: Vec<session::Effect>,
     /// What `settle` has looked at and left for the sockets and lanes.
-    outward: Vec<session::Effect>,
+    pub(crate) outward: Vec<session::Effect>,
     said: Vec<data::Effect>,
     /// What the journal wants of the disk.
     disk: Vec<(Lane, Operation)>,
@@ -140,7 +140,7 @@ impl Roles {
     }
 
     /// Lets Session and Data of this core talk until they have nothing more to say to each other.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while !self.wanted.is_empty() {
             std::mem::swap(&mut self.wanted, &mut self.looked_at);
             for effect in self.looked_at.drain(..) {
@@ -168,6 +168,21 @@ impl Roles {
                 data::Effect::Report(report) => self.reports.push(report),
             }
         }
+    }
+
+    /// Handles what is due, until nothing is, or as much as a turn may: what was merged, pushes, the journal. False if nothing was.
+    pub(crate) fn handle_due(&mut self) -> bool {
+        let mut worked = false;
+        let answers = self.outward.len();
+        for _ in 0..ROUNDS_PER_TURN {
+            // More than one slice of pushes would keep requests waiting.
+            if !self.is_due() || self.outward.len() >= answers + limits::FANOUT_SLICE {
+                break;
+            }
+            worked = true;
+            self.handle_timeouts();
+        }
+        worked
     }
 
     /// What was merged while events were handled, then timers.
@@ -296,14 +311,7 @@ impl Driver {
         worked |= self.receive();
         worked |= self.hand_over();
         self.roles.settle();
-        for _ in 0..ROUNDS_PER_TURN {
-            // More than one slice of pushes would keep requests waiting.
-            if !self.roles.is_due() || self.roles.outward.len() >= limits::FANOUT_SLICE {
-                break;
-            }
-            worked = true;
-            self.roles.handle_timeouts();
-        }
+        worked |= self.roles.handle_due();
         self.ask_disk();
         self.perform();
         self.report();

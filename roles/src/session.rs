@@ -258,8 +258,12 @@ mod tests {
     use std::time::Duration;
 
     use rollcall_core::data::journal::Durability;
-    use rollcall_core::names::{CoreId, DEFAULT_ZONE, Member, Name, NodeId};
+    use rollcall_core::limits;
+    use rollcall_core::names::{
+        CoreId, DEFAULT_ZONE, DataInfoId, Member, Name, NodeId, RegisterId, Scope,
+    };
     use rollcall_core::ring::HashRing;
+    use rollcall_core::session::request::Declared;
     use rollcall_core::session::{Place, Rules};
     use rollcall_core::tables::Seed;
 
@@ -307,6 +311,83 @@ mod tests {
             listeners: Arc::new(|_| Vec::new()),
         };
         Roles::recover(place, Seed(7), &setup).expect("there is nothing to read")
+    }
+
+    fn declared(number: usize) -> Declared {
+        Declared {
+            data_info_id: DataInfoId::new("service", "", ""),
+            register_id: RegisterId::new(&number.to_string()),
+            version: 1,
+            timestamp: 1,
+            zone: Name::from(DEFAULT_ZONE),
+            app: Name::from("app"),
+        }
+    }
+
+    #[test]
+    fn a_turn_full_of_answers_pushes_all_the_same() {
+        let mut roles = roles();
+        let connect_id = ConnectId {
+            core: CoreId(0),
+            slot: 0,
+            generation: 1,
+        };
+        let end = "127.0.0.1:5000".parse().expect("an address");
+        roles.opened(connect_id, end, end);
+        let mut ask = |roles: &mut Roles, request| {
+            let reply_to = ReplyTo {
+                protocol: bolt::Protocol::V1,
+                codec: bolt::CODEC_HESSIAN,
+                request_id: 1,
+                one_way: false,
+            };
+            roles.session_event(Event::Asked {
+                connect_id,
+                reply_to,
+                request,
+            });
+        };
+        ask(
+            &mut roles,
+            Request::Subscriber {
+                declared: declared(0),
+                scope: Scope::DataCenter,
+                registers: true,
+            },
+        );
+        while roles.handle_due() {}
+        let first = roles.outward.drain(..).find_map(|effect| match effect {
+            Effect::Push { request_id, .. } => Some(request_id),
+            _ => None,
+        });
+        let request_id = first.expect("a first push");
+        let written = roles
+            .session
+            .write_push(connect_id, request_id, &mut Vec::new());
+        assert!(written.is_some());
+        roles.sent(connect_id, request_id);
+        roles.session_event(Event::Acknowledged {
+            connect_id,
+            request_id,
+            delivered: true,
+        });
+
+        for number in 1..=2 * limits::FANOUT_SLICE {
+            ask(
+                &mut roles,
+                Request::Publisher {
+                    declared: declared(number),
+                    boxes: Some(["one"].into_iter().collect()),
+                },
+            );
+        }
+        roles.settle();
+        assert!(roles.outward.len() >= limits::FANOUT_SLICE, "answers");
+
+        roles.handle_due();
+
+        let is_push = |effect: &Effect| matches!(effect, Effect::Push { .. });
+        assert!(roles.outward.iter().any(is_push));
     }
 
     #[test]
