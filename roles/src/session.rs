@@ -334,7 +334,7 @@ mod tests {
         };
         let end = "127.0.0.1:5000".parse().expect("an address");
         roles.opened(connect_id, end, end);
-        let mut ask = |roles: &mut Roles, request| {
+        let ask = |roles: &mut Roles, request| {
             let reply_to = ReplyTo {
                 protocol: bolt::Protocol::V1,
                 codec: bolt::CODEC_HESSIAN,

@@ -16,6 +16,7 @@ mod live;
 pub mod manifest;
 pub mod record;
 pub mod replay;
+mod seal;
 pub mod segment;
 mod snapshot;
 
@@ -34,6 +35,7 @@ pub use life::{Durability, Former, Life};
 use live::Live;
 use manifest::Manifest;
 use record::Record;
+use seal::Seal;
 use segment::Header;
 use snapshot::Snapshot;
 
@@ -119,15 +121,6 @@ pub struct Journal {
     reports: Vec<Report>,
     /// Bytes written so far.
     written_bytes: u64,
-}
-
-/// How far the orderly end is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seal {
-    Open,
-    Wanted,
-    Written,
-    Done,
 }
 
 impl Journal {
@@ -340,21 +333,6 @@ impl Journal {
         }
     }
 
-    /// Nothing follows: what is there is written, and then the word that it is complete.
-    pub fn seal(&mut self) {
-        if self.seal == Seal::Open {
-            self.seal = match self.live {
-                Some(_) => Seal::Wanted,
-                None => Seal::Done,
-            };
-        }
-    }
-
-    /// Whether the orderly end is on the medium, or cannot be.
-    pub fn is_sealed(&self) -> bool {
-        self.seal == Seal::Done || self.live.is_none()
-    }
-
     /// Has the disk do what is to be done: first what pushes wait for. What nobody waits for is written a little later, with more.
     pub(super) fn work(
         &mut self,
@@ -463,20 +441,10 @@ impl Journal {
             return;
         }
         self.write_by = None;
-        let is_complete = self.is_complete();
+        self.append_seal();
         let Some(live) = &mut self.live else {
             return;
         };
-        if self.seal == Seal::Wanted {
-            let version = self.reserved.ceiling;
-            // What may still lack something is not called complete: the next start goes on to make up for it.
-            let last = match is_complete {
-                true => Record::Sealed,
-                false => Record::Ceiling { version },
-            };
-            live.append(&last, self.written);
-            self.seal = Seal::Written;
-        }
         if let Some((at, bytes)) = live.take_pending() {
             self.turn = Some(Turn {
                 began: now,
@@ -569,18 +537,6 @@ impl Journal {
             self.reserved = reservation;
         }
         self.finish_seal();
-    }
-
-    /// The orderly end is complete once nothing is left that only the kernel has.
-    fn finish_seal(&mut self) {
-        let is_whole = |live: &Live| !live.has_pending() && !live.is_unsynced();
-        let former = self.snapshot.as_ref();
-        if self.seal == Seal::Written
-            && self.live.as_ref().is_some_and(is_whole)
-            && !former.is_some_and(Snapshot::awaits_medium)
-        {
-            self.seal = Seal::Done;
-        }
     }
 
     fn sync_due_at(&self) -> Option<Instant> {
