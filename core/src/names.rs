@@ -28,15 +28,42 @@ pub type Name = Arc<str>;
 ///
 /// Three parts, never one text that is split: a data id may itself contain the separator `#@#`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "StoredParts", into = "StoredParts")]
 pub struct DataInfoId(Arc<DataInfoIdParts>);
 
 /// The three parts one behind the other: one allocation, one comparison.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq)]
 struct DataInfoIdParts {
     ring_hash: u64,
     data_id_len: u32,
     instance_id_len: u32,
     text: Box<str>,
+}
+
+/// The form in which operators' values are kept.
+#[derive(Serialize, Deserialize)]
+struct StoredParts {
+    ring_hash: u64,
+    data_id: Box<str>,
+    instance_id: Box<str>,
+    group: Box<str>,
+}
+
+impl From<StoredParts> for DataInfoId {
+    fn from(stored: StoredParts) -> Self {
+        Self::new(&stored.data_id, &stored.instance_id, &stored.group)
+    }
+}
+
+impl From<DataInfoId> for StoredParts {
+    fn from(id: DataInfoId) -> Self {
+        Self {
+            ring_hash: id.ring_hash(),
+            data_id: id.data_id().into(),
+            instance_id: id.instance_id().into(),
+            group: id.group().into(),
+        }
+    }
 }
 
 impl DataInfoId {
