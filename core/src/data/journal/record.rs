@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::limits::JOURNAL_RECORD_BYTES_MAX;
 use crate::message::Boxes;
-use crate::names::{DataInfoId, Interner, RegisterId, Uuid};
+use crate::names::{DEFAULT_GROUP, DEFAULT_INSTANCE_ID, DataInfoId, Interner, RegisterId, Uuid};
 use crate::publisher::{Holder, Order, Publisher};
 use crate::version::DatumVersion;
 
@@ -61,7 +61,7 @@ pub enum Record<'a> {
     Sealed,
 }
 
-/// The three parts of a dataInfoId.
+/// The three parts of a dataInfoId; an instance id or group that is the registry's default is blank, as most are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service<'a> {
     /// As the application named it.
@@ -246,10 +246,11 @@ fn zigzag(number: i64) -> u64 {
 impl<'a> Service<'a> {
     /// The parts of this id.
     pub fn of(data_info_id: &'a DataInfoId) -> Self {
+        let unless = |default, text| if text == default { "" } else { text };
         Self {
             data_id: data_info_id.data_id(),
-            instance_id: data_info_id.instance_id(),
-            group: data_info_id.group(),
+            instance_id: unless(DEFAULT_INSTANCE_ID, data_info_id.instance_id()),
+            group: unless(DEFAULT_GROUP, data_info_id.group()),
         }
     }
 
@@ -491,7 +492,6 @@ mod tests {
         };
         let names = [
             service.data_id(),
-            service.instance_id(),
             service.group(),
             &publisher.zone,
             &publisher.app,
