@@ -119,20 +119,30 @@ impl Queues {
     /// Has the kernel do the rest of its work for us, if it says that there is some.
     ///
     /// A plain call does 20 pieces of it (since Linux 6.14), and a request must not wait behind thousands of acknowledgements for as many
-    /// turns. Who waits for more completions gets more done, so this waits, for no time. It is called once: the kernel may say that
-    /// there is work, call after call, and bring none; whoever would sleep then takes another turn instead.
+    /// turns. Who waits for more completions gets more done, so the last call waits for all that fit, for no time. Even that lets others
+    /// have the CPU, so what is nearly done is done by two small calls, which wait for one completion. None is called again without end: the
+    /// kernel may say that there is work, call after call, and bring none; whoever would sleep then takes another turn instead.
     fn call_for_more(&mut self) {
-        let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(self.completions.len());
-        if room == 0 || !self.ring.submission().taskrun() {
-            return;
-        }
         let no_time = types::Timespec::new();
         let arguments = types::SubmitArgs::new().timespec(&no_time);
-        let called = self.ring.submitter().submit_with_args(room, &arguments);
-        let is_done =
-            called.map_or_else(|error| error.raw_os_error() == Some(libc::ETIME), |_| true);
-        self.trouble.failed_submits += u64::from(!is_done);
-        self.drain();
+        for wanted in [1, 1, limits::COMPLETIONS_PER_TURN_MAX] {
+            let had = self.completions.len();
+            let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(had);
+            if room == 0 || !self.ring.submission().taskrun() {
+                return;
+            }
+            let called = self
+                .ring
+                .submitter()
+                .submit_with_args(wanted.min(room), &arguments);
+            let is_done =
+                called.map_or_else(|error| error.raw_os_error() == Some(libc::ETIME), |_| true);
+            self.trouble.failed_submits += u64::from(!is_done);
+            self.drain();
+            if self.completions.len() == had {
+                return;
+            }
+        }
     }
 
     fn drain(&mut self) {
