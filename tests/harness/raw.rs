@@ -59,7 +59,8 @@ impl RawClient {
         }
     }
 
-    fn try_connect(session: SocketAddr) -> std::io::Result<Self> {
+    /// Connects, unless it is refused: a session that is full may have ended the connection before this side has looked at it.
+    pub fn try_connect(session: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect_timeout(&session, PATIENCE)?;
         stream.set_nodelay(true)?;
         Ok(Self {
