@@ -48,9 +48,9 @@ pub const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// Connections of one core; a completion carries the slot in 24 bits.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;
 /// Receive buffers shared by all connections of a core; a power of two.
-pub const RECEIVE_BUFFERS: u16 = 1024;
+pub const RECEIVE_BUFFERS: u16 = 256;
 /// Bytes of one receive buffer: most frames fit, and all of them together are 2 MiB.
-pub const RECEIVE_BUFFER_BYTES: u32 = 2048;
+pub const RECEIVE_BUFFER_BYTES: u32 = 8192;
 /// Submission slots of a core's ring; what does not fit goes in a further call.
 pub const RING_SUBMISSIONS: u32 = 1024;
 /// Completion slots of a core's ring.

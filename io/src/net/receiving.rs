@@ -49,25 +49,25 @@ impl<F: Framing> Net<F> {
         }
         let bytes = self.transport.bytes(&chunk);
         let held = connection.partial.capacity();
-        let rest = if connection.partial.is_empty() && connection.takes_frames() {
+        let heard = if connection.takes_frames() {
+            let is_new = connection.partial.is_empty();
             let mut out = connection
                 .out
                 .take()
                 .unwrap_or_else(|| self.pool.outgoing(self.settings.owed_bytes_max));
-            let (taken, frames, rest) = offer::<F, S>(id, bytes, &mut out, service);
+            let (frames, rest) =
+                hear::<F, S>(id, connection, bytes, &mut out, &mut self.pool, service);
             self.traffic.frames_in += frames;
             connection.out = Some(out);
-            keep_rest(connection, &bytes[taken..], &mut self.pool);
-            Some(rest)
+            Some((rest, is_new || frames > 0))
         } else {
             keep_rest(connection, bytes, &mut self.pool);
             None
         };
         self.partial_bytes = self.partial_bytes + connection.partial.capacity() - held;
         self.transport.give_back(chunk);
-        match rest {
-            Some(rest) => self.after_offer(key, rest, true, service),
-            None => self.offer_partial(key, service),
+        if let Some((rest, is_new)) = heard {
+            self.after_offer(key, rest, is_new, service);
         }
         self.bound_partials();
     }
@@ -209,6 +209,43 @@ impl<F: Framing> Net<F> {
             self.cut(key, EndedBy::Us(Reason::PartialLimit));
         }
     }
+}
+
+/// Gives the begun frame to its owner, then those behind it from where they lie. Answers with the frames taken. Only what the begun one lacks
+/// is copied, and what is not taken.
+fn hear<F: Framing, S: Service<F>>(
+    id: ConnectId,
+    connection: &mut Connection,
+    bytes: &[u8],
+    out: &mut Outgoing,
+    pool: &mut Pool,
+    service: &mut S,
+) -> (u64, Rest<F::Error>) {
+    let mut bytes = bytes;
+    let mut frames = 0;
+    let mut needed = connection.needed;
+    while !connection.partial.is_empty() {
+        let lacking = needed.saturating_sub(connection.partial.len());
+        let (lacked, behind) = bytes.split_at(lacking.min(bytes.len()));
+        connection.partial.extend_from_slice(lacked);
+        bytes = behind;
+        if connection.partial.len() < needed {
+            return (frames, Rest::Begun { needed });
+        }
+        let (taken, offered, rest) = offer::<F, S>(id, &connection.partial, out, service);
+        frames += offered;
+        drop_taken(connection, taken, pool);
+        match rest {
+            Rest::Begun { needed: more } => needed = more,
+            rest => {
+                keep_rest(connection, bytes, pool);
+                return (frames, rest);
+            }
+        }
+    }
+    let (taken, offered, rest) = offer::<F, S>(id, bytes, out, service);
+    keep_rest(connection, &bytes[taken..], pool);
+    (frames + offered, rest)
 }
 
 /// Gives frames to their owner until one is not whole or not taken. Answers with the bytes and frames taken.
