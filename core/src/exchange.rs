@@ -52,6 +52,18 @@ pub enum ToData {
     },
 }
 
+impl ToData {
+    /// Whose owner is told.
+    pub fn data_info_id(&self) -> &DataInfoId {
+        match self {
+            Self::Put { data_info_id, .. }
+            | Self::Remove { data_info_id, .. }
+            | Self::Interest { data_info_id, .. }
+            | Self::NoInterest { data_info_id } => data_info_id,
+        }
+    }
+}
+
 /// On whose word a publisher is removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Removal {

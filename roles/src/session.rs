@@ -121,8 +121,8 @@ impl Roles {
         frame: &Frame<'_>,
         out: &mut Outgoing,
     ) -> Flow {
-        let request = match message::Request::of(frame) {
-            Ok(request) => Request::from_wire(request, &mut self.names, &self.zone),
+        let request = match Request::of(frame, &mut self.names, &self.zone) {
+            Ok(request) => request,
             Err(error) => {
                 self.refuse(frame, &error, out);
                 return Flow::Continue;

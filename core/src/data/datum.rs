@@ -14,11 +14,12 @@ use super::Effect;
 #[derive(Debug)]
 pub struct Datum {
     version: DatumVersion,
-    /// The version that interested sessions were told last.
+    /// The version of the last notice, or of the time when one would have been if anybody were interested.
     notified: DatumVersion,
     publishers: Publishers,
-    /// What happened between `notified` and `version`.
+    /// What happened between `changes_from` and `version`; nothing is kept while nobody is interested.
     changes: Vec<Change>,
+    changes_from: DatumVersion,
     interested: Vec<Member>,
     /// It is empty and may be forgotten then.
     pub(super) kept_until: Option<Instant>,
@@ -46,6 +47,7 @@ impl Default for Datum {
             notified: DatumVersion::NOTHING_KNOWN,
             publishers: Publishers::default(),
             changes: Vec::new(),
+            changes_from: DatumVersion::NOTHING_KNOWN,
             interested: Vec::new(),
             kept_until: None,
             awaiting: 0,
@@ -89,7 +91,7 @@ impl Datum {
         match held {
             Some(held) if held.shows_the_same_as(&publisher) => Put::HolderMoved(held),
             replaced => {
-                self.changes.push(Change::Put(publisher));
+                self.note(|| Change::Put(publisher));
                 Put::Shown(replaced)
             }
         }
@@ -97,8 +99,15 @@ impl Datum {
 
     pub(super) fn remove(&mut self, register_id: &RegisterId) -> Option<Arc<Publisher>> {
         let removed = self.publishers.remove(register_id)?;
-        self.changes.push(Change::Removed(register_id.clone()));
+        self.note(|| Change::Removed(register_id.clone()));
         Some(removed)
+    }
+
+    /// Keeps a change for those who want to hear of it.
+    fn note(&mut self, change: impl FnOnce() -> Change) {
+        if self.has_interest() {
+            self.changes.push(change());
+        }
     }
 
     /// A datum as it was before a restart: all its publishers await their clients.
@@ -126,6 +135,11 @@ impl Datum {
     }
 
     pub(super) fn add_interest(&mut self, session: Member) {
+        if self.interested.is_empty() {
+            // The first is told the whole list, and what changes from here on.
+            self.changes.clear();
+            self.changes_from = self.version;
+        }
         if !self.interested.contains(&session) {
             self.interested.push(session);
         }
@@ -170,7 +184,12 @@ impl Datum {
 
     /// One notice for each interested session, carrying what happened since the last.
     pub(super) fn notify(&mut self, data_info_id: &DataInfoId, out: &mut Vec<Effect>) {
-        let from = std::mem::replace(&mut self.notified, self.version);
+        self.notified = self.version;
+        if self.interested.is_empty() {
+            self.changes.clear();
+            return;
+        }
+        let from = std::mem::replace(&mut self.changes_from, self.version);
         let changes: Arc<[Change]> = std::mem::take(&mut self.changes).into();
         out.extend(self.interested.iter().map(|&session| Effect::ToSession {
             session,

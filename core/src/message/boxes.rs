@@ -25,12 +25,43 @@ const OBJECT: [u8; 2] = [b'o', 0x91];
 
 /// The texts of one publisher, in its order, with duplicates and nulls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredBoxes", into = "StoredBoxes")]
 pub struct Boxes {
+    // Compared in this order: most that differ are told apart without a look at their bytes, which are in no cache any more.
+    count: u32,
+    crc: u32,
+    bytes: Box<[u8]>,
+}
+
+/// The form in which they travel.
+#[derive(Serialize, Deserialize)]
+struct StoredBoxes {
     count: u32,
     bytes: Box<[u8]>,
 }
 
+impl From<StoredBoxes> for Boxes {
+    fn from(stored: StoredBoxes) -> Self {
+        Self::new(stored.count, &stored.bytes)
+    }
+}
+
+impl From<Boxes> for StoredBoxes {
+    fn from(Boxes { count, bytes, .. }: Boxes) -> Self {
+        Self { count, bytes }
+    }
+}
+
 impl Boxes {
+    fn new(count: u32, bytes: &[u8]) -> Self {
+        Self {
+            count,
+            // Of where they come from, which was just read; the copy is on its way to memory that nobody used for long.
+            crc: crc32fast::hash(bytes),
+            bytes: bytes.into(),
+        }
+    }
+
     /// How many texts there are.
     pub fn count(&self) -> usize {
         self.count as usize
@@ -60,10 +91,7 @@ impl Boxes {
     /// Boxes that [`Self::are_whole`].
     pub(crate) fn from_whole(count: u32, bytes: &[u8]) -> Self {
         debug_assert!(Self::are_whole(count, bytes), "{count} boxes");
-        Self {
-            count,
-            bytes: bytes.into(),
-        }
+        Self::new(count, bytes)
     }
 
     /// The texts, for the eyes of operators; a box without a text is nothing.
@@ -85,10 +113,7 @@ impl Boxes {
             write(&mut Writer::new(&mut bytes), text);
             count += 1;
         }
-        Self {
-            count,
-            bytes: bytes.into(),
-        }
+        Self::new(count, &bytes)
     }
 
     /// Reads a list of boxes; null is an empty one. Null boxes are dropped: clients fail on them.
@@ -221,16 +246,10 @@ impl Kept<'_> {
         let count =
             u32::try_from(self.count).expect("bounded by the number of boxes per publisher");
         if self.bytes.is_empty() {
-            return Boxes {
-                count,
-                bytes: self.body[self.run].into(),
-            };
+            return Boxes::new(count, &self.body[self.run]);
         }
         self.keep(0..0);
-        Boxes {
-            count,
-            bytes: self.bytes.into(),
-        }
+        Boxes::new(count, &self.bytes)
     }
 }
 
@@ -330,10 +349,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_boxes_show_nothing() {
-        let broken = Boxes {
-            count: 3,
-            bytes: b"o\x91\x05ab".as_slice().into(),
-        };
+        let broken = Boxes::new(3, b"o\x91\x05ab");
 
         assert_eq!(broken.texts().count(), 0);
     }

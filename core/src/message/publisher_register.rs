@@ -30,27 +30,36 @@ pub struct PublisherRegister<'a> {
 }
 
 impl<'a> PublisherRegister<'a> {
-    /// Reads the content of a frame.
-    pub fn decode(content: &'a [u8]) -> Result<Self, MessageError> {
-        let mut register = Self {
+    /// What a message without any field is.
+    pub fn empty() -> Self {
+        Self {
             base: BaseRegister::empty(),
             boxes: Boxes::default(),
-        };
+        }
+    }
+
+    /// Reads the content of a frame.
+    pub fn decode(content: &'a [u8]) -> Result<Self, MessageError> {
+        let mut register = Self::empty();
+        register.read(content)?;
+        Ok(register)
+    }
+
+    /// Reads the content of a frame into what was empty: a decoded one is 250 bytes, which are as dear to move as to read.
+    pub fn read(&mut self, content: &'a [u8]) -> Result<(), MessageError> {
         let (class, mut reader) = begin_message(content, CLASS, &EXPECTED)?;
         if class.is_expected() {
-            register.base.read_fields(&mut reader)?;
-            register.boxes = Boxes::read(&mut reader, content)?;
-            reader.skip()?;
-            return Ok(register);
+            self.base.read_fields(&mut reader)?;
+            self.boxes = Boxes::read(&mut reader, content)?;
+            return Ok(reader.skip()?);
         }
         read_fields(class, &mut reader, |name, reader| {
             if name == b"dataList" {
-                register.boxes = Boxes::read(reader, content)?;
+                self.boxes = Boxes::read(reader, content)?;
                 return Ok(true);
             }
-            register.base.read_field(name, reader)
-        })?;
-        Ok(register)
+            self.base.read_field(name, reader)
+        })
     }
 
     /// Appends the content as the Java client writes it.

@@ -51,6 +51,12 @@ impl Connection {
         self.homes.insert(home);
     }
 
+    pub(super) fn remember_app(&mut self, app: &Name) {
+        if self.app.as_ref() != Some(app) {
+            self.app = Some(Name::clone(app));
+        }
+    }
+
     /// The home cores that were told something, which is forgotten.
     pub(super) fn take_homes(&mut self) -> impl Iterator<Item = CoreId> + use<> {
         std::mem::take(&mut self.homes).iter()

@@ -25,7 +25,13 @@ impl Session {
                 asked,
                 data_info_id,
                 publisher,
-            } => self.on_register(now, asked, data_info_id, publisher, out),
+            } => {
+                let data_info_id = match core == self.place.me.core {
+                    true => data_info_id,
+                    false => self.registrations.own_copy(data_info_id),
+                };
+                self.on_register(now, asked, data_info_id, publisher, out);
+            }
             ToHome::Unregister {
                 asked,
                 data_info_id,
@@ -54,11 +60,7 @@ impl Session {
                 version,
             } => {
                 let have = version;
-                let interest = ToData::Interest {
-                    data_info_id: data_info_id.clone(),
-                    have,
-                };
-                self.tell_owner(&data_info_id, interest, out);
+                self.tell_owner(ToData::Interest { data_info_id, have }, out);
             }
             ToHome::BodyWanted {
                 data_info_id,
@@ -178,9 +180,7 @@ impl Session {
         let mut needs = std::mem::take(&mut self.registration_needs);
         for need in needs.drain(..) {
             match need {
-                registrations::Need::Tell(data_info_id, message) => {
-                    self.tell_owner(&data_info_id, message, out)
-                }
+                registrations::Need::Tell(message) => self.tell_owner(message, out),
                 registrations::Need::Answer { waiting, outcome } => {
                     let Waiting {
                         asked,
@@ -205,9 +205,7 @@ impl Session {
         let mut needs = std::mem::take(&mut self.interest_needs);
         for need in needs.drain(..) {
             match need {
-                interests::Need::Tell(data_info_id, message) => {
-                    self.tell_owner(&data_info_id, message, out)
-                }
+                interests::Need::Tell(message) => self.tell_owner(message, out),
                 interests::Need::Body {
                     core,
                     data_info_id,
@@ -260,8 +258,8 @@ impl Session {
         }
     }
 
-    fn tell_owner(&mut self, data_info_id: &DataInfoId, message: ToData, out: &mut Vec<Effect>) {
-        let owner = self.place.ring.owner(data_info_id);
+    fn tell_owner(&mut self, message: ToData, out: &mut Vec<Effect>) {
+        let owner = self.place.ring.owner(message.data_info_id());
         out.push(Effect::ToData { owner, message });
     }
 }

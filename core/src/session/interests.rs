@@ -61,7 +61,7 @@ struct Body {
 /// What the table of contents has to do for the interests.
 #[derive(Debug)]
 pub(super) enum Need {
-    Tell(DataInfoId, ToData),
+    Tell(ToData),
     Body {
         core: CoreId,
         data_info_id: DataInfoId,
@@ -348,7 +348,7 @@ impl Interests {
             data_info_id: data_info_id.clone(),
             have,
         };
-        needs.push(Need::Tell(data_info_id, interest));
+        needs.push(Need::Tell(interest));
     }
 
     fn mark_changed(&mut self, data_info_id: DataInfoId) {
@@ -461,10 +461,7 @@ impl Interests {
             && let Some((_, data_info_id)) = self.idle.pop_first()
         {
             self.watched.remove(&data_info_id);
-            let no_interest = ToData::NoInterest {
-                data_info_id: data_info_id.clone(),
-            };
-            needs.push(Need::Tell(data_info_id, no_interest));
+            needs.push(Need::Tell(ToData::NoInterest { data_info_id }));
         }
     }
 }
@@ -477,10 +474,7 @@ impl Body {
 
 /// The owner counts this session among those who watch a service, and it does not.
 fn tell_no_interest(data_info_id: DataInfoId, needs: &mut Vec<Need>) {
-    let not_watched = ToData::NoInterest {
-        data_info_id: data_info_id.clone(),
-    };
-    needs.push(Need::Tell(data_info_id, not_watched));
+    needs.push(Need::Tell(ToData::NoInterest { data_info_id }));
 }
 
 impl Watched {

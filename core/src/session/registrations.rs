@@ -4,7 +4,8 @@
 //! takes it back or its connection ends. A close removes only what that very connection still holds: a reconnect usually
 //! arrives before the close of the connection it replaces.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ struct Registration {
     /// The last time that the owner was told: what was told before need not be told again.
     told: Option<Token>,
 }
+
+/// The registrations of one service.
+type Service = Table<RegisterId, Registration>;
 
 /// What one connection declared here.
 #[derive(Debug, Default)]
@@ -85,13 +89,13 @@ pub(super) enum Need {
         waiting: Waiting,
         outcome: Result<Tally, Refusal>,
     },
-    Tell(DataInfoId, ToData),
+    Tell(ToData),
 }
 
 /// The registrations of the services whose home is this core.
 #[derive(Debug)]
 pub(super) struct Registrations {
-    services: Table<DataInfoId, BTreeMap<RegisterId, Registration>>,
+    services: Table<DataInfoId, Service>,
     /// What each connection declared here.
     declared: Table<ConnectId, Declared>,
     pending: Slab<Pending>,
@@ -103,6 +107,7 @@ pub(super) struct Registrations {
     graces: VecDeque<(Instant, ConnectId)>,
     bytes: usize,
     count: usize,
+    seed: Seed,
     /// The node is stopping: its clients are on their way to others, nothing of theirs is removed.
     draining: bool,
     /// How long the publishers of a connection that we ended await their client.
@@ -121,6 +126,7 @@ impl Registrations {
             graces: VecDeque::new(),
             bytes: 0,
             count: 0,
+            seed,
             draining: false,
             grace,
         }
@@ -138,7 +144,7 @@ impl Registrations {
         let service = self.services.get(data_info_id);
         service
             .into_iter()
-            .flat_map(BTreeMap::values)
+            .flat_map(Service::values)
             .map(|registration| &registration.publisher)
     }
 
@@ -156,6 +162,14 @@ impl Registrations {
         ended.map(|declared| declared.registrations.len()).sum()
     }
 
+    /// This core's own copy of an id that another sent: from here on it is the same at one glance.
+    pub(super) fn own_copy(&self, data_info_id: DataInfoId) -> DataInfoId {
+        match self.services.get_key_value(&data_info_id) {
+            Some((known, _)) => known.clone(),
+            None => data_info_id,
+        }
+    }
+
     /// A client publishes.
     pub(super) fn register(
         &mut self,
@@ -165,18 +179,14 @@ impl Registrations {
         stats: &mut Stats,
         needs: &mut Vec<Need>,
     ) {
-        if let Err(refusal) = self.check_limits(&data_info_id, &publisher) {
-            let outcome = Err(refusal);
-            needs.push(Need::Answer { waiting, outcome });
-            return;
-        }
-        // The copy that all of this core share: from here on it is the same at one glance.
-        let data_info_id = match self.services.get_key_value(&data_info_id) {
-            Some((known, _)) => known.clone(),
-            None => data_info_id,
-        };
         let token = self.next_token();
-        let (is_newest, tally) = self.declare(&data_info_id, &publisher, token);
+        let (is_newest, tally) = match self.declare(&data_info_id, &publisher, token) {
+            Ok(declared) => declared,
+            Err(refusal) => {
+                let outcome = Err(refusal);
+                return needs.push(Need::Answer { waiting, outcome });
+            }
+        };
         waiting.tally = tally;
         if !is_newest {
             stats.registrations_stale += 1;
@@ -186,12 +196,11 @@ impl Registrations {
         let register_id = publisher.register_id.clone();
         let change = PendingChange::Put;
         self.await_done(token, &data_info_id, register_id, change, Some(waiting));
-        let put = ToData::Put {
-            data_info_id: data_info_id.clone(),
+        needs.push(Need::Tell(ToData::Put {
+            data_info_id,
             publisher,
             token,
-        };
-        needs.push(Need::Tell(data_info_id, put));
+        }));
     }
 
     /// A client takes a publisher back, whoever holds it, if its word is the newest.
@@ -307,93 +316,53 @@ impl Registrations {
     }
 
     fn count_declared(&self, connect_id: ConnectId) -> usize {
-        let declared = self.declared.get(&connect_id);
-        declared.map_or(0, |declared| declared.registrations.len())
-    }
-
-    fn check_limits(
-        &self,
-        data_info_id: &DataInfoId,
-        publisher: &Publisher,
-    ) -> Result<(), Refusal> {
-        let connect_id = publisher.holder.connect_id;
-        let service = self.services.get(data_info_id);
-        let held = service.and_then(|service| service.get(&publisher.register_id));
-        if !held.is_some_and(|held| held.is_declared_by(connect_id))
-            && self.count_declared(connect_id) >= limits::REGISTRATIONS_PER_CONNECTION_MAX
-        {
-            return Err(Refusal::TooManyRegistrations);
-        }
-        let replaced = held.map_or(0, |held| held.publisher.boxes.bytes().len());
-        let added = publisher.boxes.bytes().len().saturating_sub(replaced);
-        if added > 0 && self.bytes + added > limits::PUBLISHED_BYTES_PER_CORE_MAX {
-            return Err(Refusal::TooManyBytes);
-        }
-        let Some(service) = service else {
-            return match self.services.len() < limits::SERVICES_PER_CORE_MAX {
-                true => Ok(()),
-                false => Err(Refusal::TooManyServices),
-            };
-        };
-        let mut publishers = service.values().map(|registration| &registration.publisher);
-        // Nearly always the first one has the zone: that a service has many publishers costs nothing here.
-        if service.len() < limits::ZONES_PER_DATUM_MAX
-            || publishers.any(|other| other.zone == publisher.zone)
-        {
-            return Ok(());
-        }
-        let zones: BTreeSet<_> = service
-            .values()
-            .map(|registration| &registration.publisher.zone)
-            .collect();
-        match zones.len() < limits::ZONES_PER_DATUM_MAX {
-            true => Ok(()),
-            false => Err(Refusal::TooManyZones),
-        }
+        count_declared(&self.declared, connect_id)
     }
 
     /// Notes what a connection declared: whether it is what the owner must be told, under this token, and whether it is one more of that
-    /// connection's.
+    /// connection's. Of what is beyond a limit nothing is noted.
     fn declare(
         &mut self,
         data_info_id: &DataInfoId,
         publisher: &Arc<Publisher>,
         token: Token,
-    ) -> (bool, Tally) {
+    ) -> Result<(bool, Tally), Refusal> {
         let connect_id = publisher.holder.connect_id;
-        let service = self.services.entry(data_info_id.clone()).or_default();
-        let Some(registration) = service.get_mut(&publisher.register_id) else {
-            self.count += 1;
-            self.bytes += publisher.boxes.bytes().len();
-            service.insert(
-                publisher.register_id.clone(),
-                Registration {
-                    publisher: Arc::clone(publisher),
-                    displaced: Vec::new(),
-                    told: Some(token),
-                },
-            );
+        let bytes = publisher.boxes.bytes().len();
+        let service = self.services.get_mut(data_info_id);
+        if let Some(service) = &service {
+            check_zones(service, publisher)?;
+        }
+        let held = service.and_then(|service| service.get_mut(&publisher.register_id));
+        let Some(registration) = held else {
+            check_count(&self.declared, connect_id)?;
+            check_bytes(self.bytes, bytes, 0)?;
+            self.add(data_info_id, publisher, token)?;
             let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
-            return (true, tally);
+            return Ok((true, tally));
         };
         let same_holder = registration.publisher.holder == publisher.holder;
+        if !same_holder && !registration.is_declared_by(connect_id) {
+            check_count(&self.declared, connect_id)?;
+        }
+        let replaced = registration.publisher.boxes.bytes().len();
+        check_bytes(self.bytes, bytes, replaced)?;
         if registration.publisher.order > publisher.order {
             if same_holder {
-                return (false, Tally::Same);
+                return Ok((false, Tally::Same));
             }
             registration.displace(Arc::clone(publisher));
             let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
-            return (false, tally);
+            return Ok((false, tally));
         }
         registration.told = Some(token);
-        self.bytes += publisher.boxes.bytes().len();
+        self.bytes = self.bytes + bytes - replaced;
         let former = std::mem::replace(&mut registration.publisher, Arc::clone(publisher));
-        self.bytes -= former.boxes.bytes().len();
         registration
             .displaced
             .retain(|other| other.holder != publisher.holder);
         if same_holder {
-            return (true, Tally::Same);
+            return Ok((true, Tally::Same));
         }
         let former_id = former.holder.connect_id;
         if self
@@ -404,7 +373,33 @@ impl Registrations {
             registration.displace(former);
         }
         let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
-        (true, tally)
+        Ok((true, tally))
+    }
+
+    /// Takes one up that was not there.
+    fn add(
+        &mut self,
+        data_info_id: &DataInfoId,
+        publisher: &Arc<Publisher>,
+        token: Token,
+    ) -> Result<(), Refusal> {
+        let services = self.services.len();
+        let service = match self.services.entry(data_info_id.clone()) {
+            Entry::Occupied(service) => service.into_mut(),
+            Entry::Vacant(_) if services >= limits::SERVICES_PER_CORE_MAX => {
+                return Err(Refusal::TooManyServices);
+            }
+            Entry::Vacant(place) => place.insert(self.seed.table()),
+        };
+        let registration = Registration {
+            publisher: Arc::clone(publisher),
+            displaced: Vec::new(),
+            told: Some(token),
+        };
+        service.insert(publisher.register_id.clone(), registration);
+        self.count += 1;
+        self.bytes += publisher.boxes.bytes().len();
+        Ok(())
     }
 
     fn note_declared(
@@ -503,12 +498,12 @@ impl Registrations {
         let token = self.next_token();
         self.await_done(token, &data_info_id, register_id.clone(), change, waiting);
         let remove = ToData::Remove {
-            data_info_id: data_info_id.clone(),
+            data_info_id,
             register_id,
             cause,
             token,
         };
-        needs.push(Need::Tell(data_info_id, remove));
+        needs.push(Need::Tell(remove));
     }
 
     /// The token of the next change, unless none follows.
@@ -599,7 +594,7 @@ impl Registrations {
         let message = match removal {
             Some(cause) => ToData::Remove {
                 cause: Box::new(self.as_it_stands(*cause, &data_info_id, &register_id)),
-                data_info_id: data_info_id.clone(),
+                data_info_id,
                 register_id,
                 token,
             },
@@ -614,14 +609,57 @@ impl Registrations {
                 };
                 ToData::Put {
                     publisher: Arc::clone(&registration.publisher),
-                    data_info_id: data_info_id.clone(),
+                    data_info_id,
                     token,
                 }
             }
         };
         self.deadlines
             .push_back((now + limits::RESEND_AFTER, token));
-        needs.push(Need::Tell(data_info_id, message));
+        needs.push(Need::Tell(message));
+    }
+}
+
+fn count_declared(declared: &Table<ConnectId, Declared>, connect_id: ConnectId) -> usize {
+    let declared = declared.get(&connect_id);
+    declared.map_or(0, |declared| declared.registrations.len())
+}
+
+/// Whether this connection may have one more.
+fn check_count(
+    declared: &Table<ConnectId, Declared>,
+    connect_id: ConnectId,
+) -> Result<(), Refusal> {
+    match count_declared(declared, connect_id) < limits::REGISTRATIONS_PER_CONNECTION_MAX {
+        true => Ok(()),
+        false => Err(Refusal::TooManyRegistrations),
+    }
+}
+
+/// Whether so many bytes may take the place of others.
+fn check_bytes(held: usize, added: usize, replaced: usize) -> Result<(), Refusal> {
+    match added <= replaced || held + added - replaced <= limits::PUBLISHED_BYTES_PER_CORE_MAX {
+        true => Ok(()),
+        false => Err(Refusal::TooManyBytes),
+    }
+}
+
+/// Whether the service may have this publisher's zone.
+fn check_zones(service: &Service, publisher: &Publisher) -> Result<(), Refusal> {
+    let mut publishers = service.values().map(|registration| &registration.publisher);
+    // Nearly always the first one has the zone: that a service has many publishers costs nothing here.
+    if service.len() < limits::ZONES_PER_DATUM_MAX
+        || publishers.any(|other| other.zone == publisher.zone)
+    {
+        return Ok(());
+    }
+    let zones: BTreeSet<_> = service
+        .values()
+        .map(|registration| &registration.publisher.zone)
+        .collect();
+    match zones.len() < limits::ZONES_PER_DATUM_MAX {
+        true => Ok(()),
+        false => Err(Refusal::TooManyZones),
     }
 }
 

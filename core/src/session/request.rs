@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::bolt::{CODEC_HESSIAN, Frame};
 use crate::limits;
-use crate::message::{self, BaseRegister, Boxes, EventType};
+use crate::message::{
+    self, BaseRegister, Boxes, EventType, MessageError, PublisherRegister, publisher_register,
+};
 use crate::names::{DataInfoId, Interner, Name, RegisterId, Scope};
 
 use super::answer::{Kind, Refusal};
@@ -65,12 +68,27 @@ pub struct Declared {
 }
 
 impl Request {
-    /// The checked form of a wire message. A registration that names no zone is of `home_zone`.
-    pub fn from_wire(message: message::Request<'_>, names: &mut Interner, home_zone: &str) -> Self {
+    /// The request in a frame of kind request or one-way, checked. A registration that names no zone is of `home_zone`.
+    pub fn of(
+        frame: &Frame<'_>,
+        names: &mut Interner,
+        home_zone: &str,
+    ) -> Result<Self, MessageError> {
+        if frame.codec == CODEC_HESSIAN && frame.class == publisher_register::CLASS.as_bytes() {
+            // What there is most of is read where it stays.
+            let mut register = PublisherRegister::empty();
+            register.read(frame.content)?;
+            let PublisherRegister { base, boxes } = &mut register;
+            return Ok(Self::publisher(base, std::mem::take(boxes), names, home_zone));
+        }
+        let message = message::Request::of(frame)?;
+        Ok(Self::from_wire(message, names, home_zone))
+    }
+
+    fn from_wire(message: message::Request<'_>, names: &mut Interner, home_zone: &str) -> Self {
         match message {
             message::Request::PublisherRegister(register) => {
-                Self::publisher(register, names, home_zone)
-                    .unwrap_or_else(|refusal| Self::refused(Kind::Publisher, refusal))
+                Self::publisher(&register.base, register.boxes, names, home_zone)
             }
             message::Request::SubscriberRegister(register) => {
                 checked(&register.base, names, home_zone)
@@ -97,17 +115,21 @@ impl Request {
     }
 
     fn publisher(
-        register: message::PublisherRegister<'_>,
+        base: &BaseRegister<'_>,
+        boxes: Boxes,
         names: &mut Interner,
         home_zone: &str,
-    ) -> Result<Self, Refusal> {
-        let (declared, registers) = checked(&register.base, names, home_zone)?;
-        let count = register.boxes.count();
+    ) -> Self {
+        let (declared, registers) = match checked(base, names, home_zone) {
+            Ok(checked) => checked,
+            Err(refusal) => return Self::refused(Kind::Publisher, refusal),
+        };
+        let count = boxes.count();
         if count > limits::BOXES_PER_PUBLISHER_MAX {
-            return Err(Refusal::TooManyBoxes(count));
+            return Self::refused(Kind::Publisher, Refusal::TooManyBoxes(count));
         }
-        let boxes = registers.then_some(register.boxes);
-        Ok(Self::Publisher { declared, boxes })
+        let boxes = registers.then_some(boxes);
+        Self::Publisher { declared, boxes }
     }
 
     fn refused(kind: Kind, refusal: Refusal) -> Self {

@@ -35,7 +35,7 @@ impl Session {
         }
         let connection = self.connections.at(connection);
         connection.remember_home(home);
-        connection.app = Some(declared.app.clone());
+        connection.remember_app(&declared.app);
         let publisher = Arc::new(Publisher {
             order: order(&declared, connection.stamp),
             register_id: declared.register_id,
@@ -118,7 +118,7 @@ impl Session {
         self.leave_other_slice(&seat, &declared);
         let is_known = self.pushes.has(&seat, &declared.register_id);
         let connection = self.connections.at(place);
-        connection.app = Some(declared.app.clone());
+        connection.remember_app(&declared.app);
         if !is_known && !connection.has_room_for_subscription() {
             return Err(Refusal::TooManyRegistrations);
         }
