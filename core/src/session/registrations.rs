@@ -4,6 +4,8 @@
 //! takes it back or its connection ends. A close removes only what that very connection still holds: a reconnect usually
 //! arrives before the close of the connection it replaces.
 
+mod service;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,23 +21,10 @@ use crate::publisher::{Order, Publisher};
 use crate::stats::Stats;
 use crate::tables::{Seed, Table};
 
+use self::service::{Registration, Service};
 use super::EndedBy;
 use super::answer::Refusal;
 use super::lane::{Asked, Tally};
-
-/// One registration id of one service.
-#[derive(Debug)]
-struct Registration {
-    /// The newest declaration: what the owner is told.
-    publisher: Arc<Publisher>,
-    /// Older declarations of the same id by connections that are still there: the newest of them stands again if the holder closes.
-    displaced: Vec<Arc<Publisher>>,
-    /// The last time that the owner was told: what was told before need not be told again.
-    told: Option<Token>,
-}
-
-/// The registrations of one service.
-type Service = Table<RegisterId, Registration>;
 
 /// What one connection declared here.
 #[derive(Debug, Default)]
@@ -144,8 +133,7 @@ impl Registrations {
         let service = self.services.get(data_info_id);
         service
             .into_iter()
-            .flat_map(Service::values)
-            .map(|registration| &registration.publisher)
+            .flat_map(Service::publishers)
     }
 
     /// The services that have registrations here, in no order.
@@ -355,12 +343,10 @@ impl Registrations {
             let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
             return Ok((false, tally));
         }
-        registration.told = Some(token);
+        registration.told = token;
         self.bytes = self.bytes + bytes - replaced;
         let former = std::mem::replace(&mut registration.publisher, Arc::clone(publisher));
-        registration
-            .displaced
-            .retain(|other| other.holder != publisher.holder);
+        registration.forget_displaced(connect_id);
         if same_holder {
             return Ok((true, Tally::Same));
         }
@@ -389,14 +375,9 @@ impl Registrations {
             Entry::Vacant(_) if services >= limits::SERVICES_PER_CORE_MAX => {
                 return Err(Refusal::TooManyServices);
             }
-            Entry::Vacant(place) => place.insert(self.seed.table()),
+            Entry::Vacant(place) => place.insert(Service::new(self.seed)),
         };
-        let registration = Registration {
-            publisher: Arc::clone(publisher),
-            displaced: Vec::new(),
-            told: Some(token),
-        };
-        service.insert(publisher.register_id.clone(), registration);
+        service.insert(Registration::new(Arc::clone(publisher), token));
         self.count += 1;
         self.bytes += publisher.boxes.bytes().len();
         Ok(())
@@ -456,11 +437,7 @@ impl Registrations {
             return;
         };
         let declaration = (data_info_id.clone(), register_id.clone());
-        for publisher in registration
-            .displaced
-            .iter()
-            .chain([&registration.publisher])
-        {
+        for publisher in registration.declarations() {
             let connect_id = publisher.holder.connect_id;
             if let Some(declared) = self.declared.get_mut(&connect_id) {
                 declared.registrations.remove(&declaration);
@@ -601,7 +578,7 @@ impl Registrations {
             None => {
                 let registration = self.find(&data_info_id, &register_id);
                 let Some(registration) =
-                    registration.filter(|registration| registration.told == Some(token))
+                    registration.filter(|registration| registration.told == token)
                 else {
                     // Taken back, or told again, meanwhile: that is pending on its own.
                     self.take_pending(token);
@@ -646,42 +623,17 @@ fn check_bytes(held: usize, added: usize, replaced: usize) -> Result<(), Refusal
 
 /// Whether the service may have this publisher's zone.
 fn check_zones(service: &Service, publisher: &Publisher) -> Result<(), Refusal> {
-    let mut publishers = service.values().map(|registration| &registration.publisher);
     // Nearly always the first one has the zone: that a service has many publishers costs nothing here.
     if service.len() < limits::ZONES_PER_DATUM_MAX
-        || publishers.any(|other| other.zone == publisher.zone)
+        || service
+            .publishers()
+            .any(|other| other.zone == publisher.zone)
     {
         return Ok(());
     }
-    let zones: BTreeSet<_> = service
-        .values()
-        .map(|registration| &registration.publisher.zone)
-        .collect();
+    let zones: BTreeSet<_> = service.publishers().map(|other| &other.zone).collect();
     match zones.len() < limits::ZONES_PER_DATUM_MAX {
         true => Ok(()),
         false => Err(Refusal::TooManyZones),
-    }
-}
-
-impl Registration {
-    fn is_declared_by(&self, connect_id: ConnectId) -> bool {
-        let mut all = self.displaced.iter().chain([&self.publisher]);
-        all.any(|publisher| publisher.holder.connect_id == connect_id)
-    }
-
-    fn forget_displaced(&mut self, connect_id: ConnectId) {
-        self.displaced
-            .retain(|other| other.holder.connect_id != connect_id);
-    }
-
-    fn displace(&mut self, publisher: Arc<Publisher>) {
-        self.displaced
-            .retain(|other| other.holder != publisher.holder);
-        self.displaced.push(publisher);
-    }
-
-    fn take_newest_displaced(&mut self) -> Option<Arc<Publisher>> {
-        let newest = (0..self.displaced.len()).max_by_key(|&index| self.displaced[index].order)?;
-        Some(self.displaced.swap_remove(newest))
     }
 }

@@ -1,0 +1,134 @@
+//! The registrations of one service, found by their id.
+
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::exchange::Token;
+use crate::names::{ConnectId, RegisterId};
+use crate::publisher::Publisher;
+use crate::tables::Seed;
+
+/// One registration id of one service. Small, for every registration looks for one that nobody has looked at for long: two share a cache line.
+#[derive(Debug)]
+pub(super) struct Registration {
+    /// The newest declaration: what the owner is told. Its id is that of the registration.
+    pub(super) publisher: Arc<Publisher>,
+    /// Older declarations of the same id by connections that are still there: the newest of them stands again if the holder closes.
+    displaced: Box<[Arc<Publisher>]>,
+    /// The last time that the owner was told: what was told before need not be told again.
+    pub(super) told: Token,
+}
+
+/// All of one service, in no order.
+#[derive(Debug)]
+pub(super) struct Service {
+    registrations: HashTable<Registration>,
+    hasher: RandomState,
+}
+
+impl Service {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self {
+            registrations: HashTable::new(),
+            hasher: seed.hasher(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.registrations.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.registrations.is_empty()
+    }
+
+    pub(super) fn get(&self, register_id: &RegisterId) -> Option<&Registration> {
+        let hash = self.hasher.hash_one(register_id);
+        self.registrations
+            .find(hash, |registration| registration.has_id(register_id))
+    }
+
+    pub(super) fn get_mut(&mut self, register_id: &RegisterId) -> Option<&mut Registration> {
+        let hash = self.hasher.hash_one(register_id);
+        self.registrations
+            .find_mut(hash, |registration| registration.has_id(register_id))
+    }
+
+    /// Adds one whose id is not there.
+    pub(super) fn insert(&mut self, registration: Registration) {
+        let hash_of = |it: &Registration| self.hasher.hash_one(&it.publisher.register_id);
+        let hash = hash_of(&registration);
+        self.registrations
+            .insert_unique(hash, registration, hash_of);
+    }
+
+    pub(super) fn remove(&mut self, register_id: &RegisterId) -> Option<Registration> {
+        let hash_of = |it: &Registration| self.hasher.hash_one(&it.publisher.register_id);
+        let hash = self.hasher.hash_one(register_id);
+        let is_it = |registration: &Registration| registration.has_id(register_id);
+        match self.registrations.entry(hash, is_it, hash_of) {
+            Entry::Occupied(place) => Some(place.remove().0),
+            Entry::Vacant(_) => None,
+        }
+    }
+
+    pub(super) fn publishers(&self) -> impl Iterator<Item = &Arc<Publisher>> {
+        self.registrations
+            .iter()
+            .map(|registration| &registration.publisher)
+    }
+}
+
+impl Registration {
+    pub(super) fn new(publisher: Arc<Publisher>, told: Token) -> Self {
+        Self {
+            publisher,
+            displaced: Box::default(),
+            told,
+        }
+    }
+
+    fn has_id(&self, register_id: &RegisterId) -> bool {
+        self.publisher.register_id == *register_id
+    }
+
+    /// All declarations, that of the holder last.
+    pub(super) fn declarations(&self) -> impl Iterator<Item = &Arc<Publisher>> {
+        self.displaced.iter().chain([&self.publisher])
+    }
+
+    pub(super) fn is_declared_by(&self, connect_id: ConnectId) -> bool {
+        self.declarations()
+            .any(|publisher| publisher.holder.connect_id == connect_id)
+    }
+
+    pub(super) fn forget_displaced(&mut self, connect_id: ConnectId) {
+        self.keep_displaced(|other| other.holder.connect_id != connect_id);
+    }
+
+    /// Keeps an older declaration in the place of what its connection had declared.
+    pub(super) fn displace(&mut self, publisher: Arc<Publisher>) {
+        let others = std::mem::take(&mut self.displaced).into_iter();
+        self.displaced = others
+            .filter(|other| other.holder != publisher.holder)
+            .chain([Arc::clone(&publisher)])
+            .collect();
+    }
+
+    pub(super) fn take_newest_displaced(&mut self) -> Option<Arc<Publisher>> {
+        let newest = self.displaced.iter().max_by_key(|other| other.order)?;
+        let newest = Arc::clone(newest);
+        self.keep_displaced(|other| !Arc::ptr_eq(other, &newest));
+        Some(newest)
+    }
+
+    fn keep_displaced(&mut self, is_kept: impl Fn(&Arc<Publisher>) -> bool) {
+        if !self.displaced.is_empty() {
+            let displaced = std::mem::take(&mut self.displaced).into_iter();
+            self.displaced = displaced.filter(is_kept).collect();
+        }
+    }
+}
