@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rollcall_core::data::journal::record::Record;
+use rollcall_core::data::journal::record::{Record, Told};
 use rollcall_core::data::journal::replay::{Replay, Replayed};
 use rollcall_core::data::journal::segment::{
     BLOCK_BYTES, Expected, Header, Scanned, Scanner, SegmentWriter, stored_len,
@@ -123,7 +123,7 @@ fn append(c: &mut Criterion) {
     group.bench_function("encode", |b| {
         b.iter(|| {
             out.clear();
-            black_box(&record).encode(&mut out);
+            black_box(&record).encode(&mut Told::default(), &mut out);
         });
     });
     group.bench_function("encoded_len", |b| {

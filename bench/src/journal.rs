@@ -162,10 +162,8 @@ fn tell_registrations(
         let rounds = &stage.rounds;
         let written = written(stage, is_first)?;
         let beyond = written.map(|written| written - stage.own_bytes_each());
-        // Fewer bytes than were to be kept: records were dropped, and a snapshot made up for them.
-        let beyond = beyond.filter(|beyond| *beyond > 0.0);
-        if is_first && beyond.is_none() {
-            report.note(format!(
+        if is_first && stage.target.metric("rollcall_journal_degraded")? > 0 {
+            report.doubt(format!(
                 "{outstanding} outstanding: the disk did not keep up, and the journal went on without some of the changes"
             ));
         }

@@ -140,9 +140,9 @@ pub const SERVICES_SETTLED_PER_TURN: usize = 256;
 /// How long pushes wait for a write of the journal.
 pub const JOURNAL_WRITE_MAX: Duration = Duration::from_millis(20);
 /// Changes that no push tells of wait so long for others to be written with: a write costs 6 us of CPU however small it is.
-pub const JOURNAL_GATHER_MAX: Duration = Duration::from_millis(1);
+pub const JOURNAL_GATHER_MAX: Duration = Duration::from_millis(4);
 /// So many bytes wait for no others.
-pub const JOURNAL_GATHER_BYTES: usize = 64 << 10;
+pub const JOURNAL_GATHER_BYTES: usize = 256 << 10;
 /// Where the log got so many times what is live since it was synced, a snapshot is made in place of the next sync. It costs CPU what the
 /// disk saves: at four times, a quarter of what the records of the log had cost.
 pub const JOURNAL_REWRITE_RATIO: u64 = 4;

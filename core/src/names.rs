@@ -99,6 +99,15 @@ impl DataInfoId {
         &self.0.text[(self.0.data_id_len + self.0.instance_id_len) as usize..]
     }
 
+    /// Bytes of its three parts.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "no id is empty: it has a group"
+    )]
+    pub fn len(&self) -> usize {
+        self.0.text.len()
+    }
+
     /// Its place on the ring: the same for ever and everywhere.
     pub fn ring_hash(&self) -> u64 {
         self.0.ring_hash
@@ -109,6 +118,11 @@ impl DataInfoId {
         Arc::strong_count(&self.0)
     }
 
+    /// Whether both share one copy.
+    pub fn is_same_copy(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn parts(&self) -> [&str; 3] {
         [self.data_id(), self.instance_id(), self.group()]
     }
@@ -116,7 +130,7 @@ impl DataInfoId {
 
 impl PartialEq for DataInfoId {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+        self.is_same_copy(other) || self.0 == other.0
     }
 }
 
@@ -198,6 +212,11 @@ impl RegisterId {
             Some(uuid) => Self::Uuid(uuid),
             None => Self::Text(text.into()),
         }
+    }
+
+    /// Whether it is one of a client that is known.
+    pub fn is_uuid(&self) -> bool {
+        matches!(self, Self::Uuid(_))
     }
 
     /// Calls `with` with the id's text, without allocating.

@@ -74,7 +74,8 @@ pub(super) const GLOSSARY: &[(&str, &str)] = &[
     ),
     (
         "beyond_own_bytes",
-        "The same less what a registration says: data id, group, zone, application, text, 16 bytes of its id, 6 of the client's address.",
+        "The same less what a registration says: data id, group, zone, application, text, 16 bytes of its id, 6 of the client's address. Below \
+         zero where records leave out what the one before them told.",
     ),
     (
         "ready_ms",

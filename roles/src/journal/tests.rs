@@ -239,7 +239,7 @@ fn damage_is_told_with_file_and_place() {
         "{survey}"
     );
     assert!(
-        (280..400).contains(&survey.shards[1].publishers),
+        (250..400).contains(&survey.shards[1].publishers),
         "{survey}"
     );
 }

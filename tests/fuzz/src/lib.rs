@@ -2,7 +2,7 @@
 //! was understood must survive being written and read again.
 
 use rollcall_core::bolt::{self, Decoded, Head};
-use rollcall_core::data::journal::record::{Record, Service};
+use rollcall_core::data::journal::record::{Known, Record, Service, Told};
 use rollcall_core::data::journal::segment::{Expected, Header, Scanned, Scanner, SegmentWriter};
 use rollcall_core::hessian::Value;
 use rollcall_core::message::{
@@ -132,11 +132,11 @@ pub fn push_messages(bytes: &[u8]) {
 
 /// A record of a journal; and, as places and what is done to them, damage to a segment.
 pub fn journal_segment(bytes: &[u8]) {
-    if let Ok(record) = Record::decode(bytes) {
+    if let Ok(record) = Record::decode(bytes, &mut Known::default()) {
         let mut written = Vec::new();
-        record.encode(&mut written);
+        record.encode(&mut Told::default(), &mut written);
         assert_eq!(written.len(), record.encoded_len());
-        assert_eq!(Record::decode(&written), Ok(record));
+        assert_eq!(Record::decode(&written, &mut Known::default()), Ok(record));
     }
     let (sound, header) = segment();
     let mut damaged = sound.clone();
@@ -196,7 +196,7 @@ fn records(segment: &[u8], header: &Header) -> Vec<(u64, Vec<u8>)> {
     let scanned = scanner.scan(segment, |found| {
         if let Scanned::Record { offset, record } = found {
             let mut bytes = Vec::new();
-            record.encode(&mut bytes);
+            record.encode(&mut Told::default(), &mut bytes);
             records.push((offset, bytes));
         }
     });

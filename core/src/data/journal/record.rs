@@ -3,6 +3,7 @@
 //! Each carries the version of its datum, so that order and repetition do not matter to who reads them again. Records borrow: what
 //! is written is not cloned, and what is read is not copied before it is wanted.
 
+mod line;
 #[cfg(test)]
 pub(in crate::data::journal) mod samples;
 
@@ -10,27 +11,24 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bincode::Options;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::limits::JOURNAL_RECORD_BYTES_MAX;
+pub use self::line::{Known, Told};
 use crate::message::Boxes;
 use crate::names::{DEFAULT_GROUP, DEFAULT_INSTANCE_ID, DataInfoId, Interner, RegisterId, Uuid};
 use crate::publisher::{Holder, Order, Publisher};
 use crate::version::DatumVersion;
 
 /// One line of the journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A publisher as it is from this version of its datum on.
     Put {
         /// The version of the datum with it.
         version: DatumVersion,
         /// Which service.
-        #[serde(borrow)]
         service: Service<'a>,
         /// The registration.
-        #[serde(borrow)]
         publisher: Published<'a>,
     },
     /// A publisher is gone from this version of its datum on.
@@ -38,10 +36,8 @@ pub enum Record<'a> {
         /// The version of the datum without it.
         version: DatumVersion,
         /// Which service.
-        #[serde(borrow)]
         service: Service<'a>,
         /// Which of its publishers.
-        #[serde(borrow)]
         register_id: Id<'a>,
     },
     /// A service has this version, and the publishers that other records give it: none, or those it had before.
@@ -49,7 +45,6 @@ pub enum Record<'a> {
         /// The version of the datum.
         version: DatumVersion,
         /// Which service.
-        #[serde(borrow)]
         service: Service<'a>,
     },
     /// No version above it is given before a higher ceiling is on the medium.
@@ -76,7 +71,7 @@ pub struct Service<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Id<'a> {
     /// A lower-case hyphenated UUID.
-    Uuid([u8; 16]),
+    Uuid(#[serde(with = "line::bytes")] [u8; 16]),
     /// Any other text.
     Text(&'a str),
 }
@@ -84,19 +79,23 @@ pub enum Id<'a> {
 /// What of a publisher outlives the process: all but who held it, and on which connection.
 ///
 /// Ordered by which is newer, as far as that can be told without the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Published<'a> {
     client_version: i64,
     timestamp: i64,
     registered_ms: u64,
-    #[serde(borrow)]
     register_id: Id<'a>,
+    origin: Origin<'a>,
+    box_count: u32,
+    boxes: &'a [u8],
+}
+
+/// The client of a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin<'a> {
     zone: &'a str,
     app: &'a str,
     address: SocketAddr,
-    box_count: u32,
-    #[serde(serialize_with = "as_bytes")]
-    boxes: &'a [u8],
 }
 
 /// Why bytes are no record.
@@ -154,94 +153,24 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Appends it to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        options()
-            .serialize_into(out, self)
-            .expect("a vector takes all bytes, and every part knows its length");
-    }
-
-    /// How many bytes [`Self::encode`] appends; nothing is encoded for it.
-    pub fn encoded_len(&self) -> usize {
-        let len = options().serialized_size(self);
-        usize::try_from(len.expect("every part knows its length")).expect("it was in memory")
-    }
-
-    /// How many bytes [`Self::encode`] appends for a publisher that is put, under any version as they are given. Added up rather than
-    /// encoded, as every registration asks for it twice.
+    /// About [`Self::encoded_len`] of a publisher that is put, as every registration asks for it twice. Names that are the registry's
+    /// defaults count here, though they are not written, and make up for some numbers.
     pub fn put_len(data_info_id: &DataInfoId, publisher: &Publisher) -> usize {
-        let with_length = |len: usize| varint_len(len as u64) + len;
-        let service = Service::of(data_info_id);
-        let texts = [
-            service.data_id,
-            service.instance_id,
-            service.group,
-            &publisher.zone,
-            &publisher.app,
-        ];
-        let numbers = [
-            zigzag(publisher.order.version),
-            zigzag(publisher.order.timestamp),
-            publisher.registered_ms,
-            publisher.address.port().into(),
-            publisher.boxes.raw_count().into(),
-        ];
-        let register_id = match &publisher.register_id {
-            RegisterId::Uuid(uuid) => uuid.to_bytes().len(),
-            RegisterId::Text(text) => with_length(text.len()),
+        let id = match &publisher.register_id {
+            RegisterId::Uuid(_) => 16,
+            RegisterId::Text(text) => text.len(),
         };
-        let ip = if publisher.address.is_ipv4() { 4 } else { 16 };
-        // Which record, which kind of id, which kind of address.
-        let variants = 3;
-        variants
-            + VERSION_LEN
-            + texts
-                .iter()
-                .map(|text| with_length(text.len()))
-                .sum::<usize>()
-            + numbers.map(varint_len).iter().sum::<usize>()
-            + register_id
-            + ip
-            + with_length(publisher.boxes.bytes().len())
-    }
-
-    /// The record that these bytes are, all of them.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let limit = JOURNAL_RECORD_BYTES_MAX as u64;
-        let record = options().with_limit(limit).deserialize(bytes);
-        let record = record.map_err(|_| RecordError::Malformed)?;
-        if let Self::Put { publisher, .. } = &record
-            && !Boxes::are_whole(publisher.box_count, publisher.boxes)
-        {
-            return Err(RecordError::Boxes);
-        }
-        Ok(record)
+        data_info_id.len()
+            + id
+            + publisher.zone.len()
+            + publisher.app.len()
+            + publisher.boxes.bytes().len()
+            + PUT_BYTES
     }
 }
 
-/// Numbers in as few bytes as they need: most lengths and client's versions are small, and with eight bytes each a record
-/// would have 50 more.
-fn options() -> impl Options {
-    bincode::DefaultOptions::new()
-}
-
-/// Bytes of a version: all that are given are above 32 bits.
-const VERSION_LEN: usize = 9;
-
-/// Bytes of a number under [`options`].
-fn varint_len(number: u64) -> usize {
-    match number {
-        0..=250 => 1,
-        251..=0xffff => 3,
-        0x1_0000..=0xffff_ffff => 5,
-        _ => 9,
-    }
-}
-
-/// A signed number as the one that is encoded for it.
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63).cast_unsigned()
-}
+/// What a publisher that is put takes beside its texts: its address, and numbers of which most are small.
+const PUT_BYTES: usize = 20;
 
 impl<'a> Service<'a> {
     /// The parts of this id.
@@ -286,9 +215,11 @@ impl<'a> Published<'a> {
             timestamp: publisher.order.timestamp,
             registered_ms: publisher.registered_ms,
             register_id: Id::of(&publisher.register_id),
-            zone: &publisher.zone,
-            app: &publisher.app,
-            address: publisher.address,
+            origin: Origin {
+                zone: &publisher.zone,
+                app: &publisher.app,
+                address: publisher.address,
+            },
             box_count: publisher.boxes.raw_count(),
             boxes: publisher.boxes.bytes(),
         }
@@ -309,9 +240,9 @@ impl<'a> Published<'a> {
                 stamp: 0,
                 timestamp: self.timestamp,
             },
-            zone: names.intern(self.zone),
-            app: names.intern(self.app),
-            address: self.address,
+            zone: names.intern(self.origin.zone),
+            app: names.intern(self.origin.app),
+            address: self.origin.address,
             registered_ms: self.registered_ms,
             boxes: Boxes::from_whole(self.box_count, self.boxes),
         })
@@ -329,10 +260,6 @@ impl fmt::Display for RecordError {
 
 impl std::error::Error for RecordError {}
 
-fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::samples::{self, Random};
@@ -342,8 +269,12 @@ mod tests {
 
     fn encoded(record: &Record<'_>) -> Vec<u8> {
         let mut bytes = Vec::new();
-        record.encode(&mut bytes);
+        record.encode(&mut Told::default(), &mut bytes);
         bytes
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
+        Record::decode(bytes, &mut Known::default())
     }
 
     fn one_of_each<'a>(
@@ -371,15 +302,10 @@ mod tests {
             for record in one_of_each(&service, &publisher, version) {
                 let bytes = encoded(&record);
 
-                let read = Record::decode(&bytes).unwrap();
+                let read = decoded(&bytes).unwrap();
 
                 assert_eq!(read, record);
                 assert_eq!(bytes.len(), record.encoded_len());
-                if let Record::Put { .. } = record {
-                    let under_any_version =
-                        bytes.len() + VERSION_LEN - varint_len(version.number());
-                    assert_eq!(Record::put_len(&service, &publisher), under_any_version);
-                }
                 let Record::Put {
                     service: read_service,
                     publisher: read_publisher,
@@ -415,26 +341,47 @@ mod tests {
         let [put, removed, empty, ceiling, sealed] =
             one_of_each(&service, &publisher, version).map(|record| encoded(&record));
 
-        let version = b"\xfd\xef\xcd\xab\x89\x67\x45\x23\x01";
-        let service = b"\x01a\x01b\x01c";
-        let id = b"\0\x6e\xd6\x53\xd2\xe5\x7c\x49\x47\xa1\x4d\xf8\xd1\x31\x9b\xf4\xd4";
-        let published: [&[u8]; 7] = [
-            b"\x04\xfd\0\0\0\0\x24\x03\0\0\xfd\0\0\0\0\x93\x01\0\0",
-            id,
-            b"\x01z\x03app",
-            b"\0\x7f\0\0\x01\xfb\xa8\x2f",
-            b"\x02",
-            b"\x07",
-            b"o\x91\x01xo\x91\0",
-        ];
+        let version = b"\xfd\xde\x9b\x57\x13\xcf\x8a\x46\x02";
+        let service = b"\x01\x01a\x01b\x01c";
+        let id = b"\0\x10\x6e\xd6\x53\xd2\xe5\x7c\x49\x47\xa1\x4d\xf8\xd1\x31\x9b\xf4\xd4";
+        let origin = b"\x01\x01z\x03app\0\x7f\0\0\x01\xfb\xa8\x2f";
+        let numbers = b"\x04\xfd\0\0\0\0\x26\x03\0\0\xfd\xff\xff\xff\xff\x01\0\0\0";
+        let boxes = b"\x02\x07o\x91\x01xo\x91\0";
         assert_eq!(
             put,
-            [&[0][..], version, service, &published.concat()].concat()
+            [&[0][..], version, service, origin, id, numbers, boxes].concat()
         );
         assert_eq!(removed, [&[1][..], version, service, id].concat());
         assert_eq!(empty, [&[2][..], version, service].concat());
-        assert_eq!(ceiling, [&[3][..], version].concat());
+        assert_eq!(ceiling, b"\x03\xfd\xef\xcd\xab\x89\x67\x45\x23\x01");
         assert_eq!(sealed, [4]);
+    }
+
+    #[test]
+    fn what_was_told_before_is_left_out() {
+        let service = DataInfoId::new("a", "b", "c");
+        let publisher = samples::publisher(&mut Random(5), 1, 300);
+        let put = |version| Record::put(&service, &publisher, DatumVersion::new(version));
+        let records = [put(1 << 58), put((1 << 58) + 1), put(7)];
+        let (mut told, mut known) = (Told::default(), Known::default());
+        let written = records.each_ref().map(|record| {
+            let mut bytes = Vec::new();
+            record.encode(&mut told, &mut bytes);
+            bytes
+        });
+
+        for (bytes, record) in written.iter().zip(&records) {
+            assert_eq!(Record::decode(bytes, &mut known).as_ref(), Ok(record));
+        }
+
+        assert_eq!(written[0], encoded(&records[0]));
+        let numbers_and_id = written[1].len() - publisher.boxes.bytes().len();
+        assert!(numbers_and_id < 40, "{numbers_and_id}");
+        assert_eq!(
+            decoded(&written[1]),
+            Err(RecordError::Malformed),
+            "by itself"
+        );
     }
 
     #[test]
@@ -445,9 +392,9 @@ mod tests {
             let bytes = encoded(&record);
 
             for len in 0..bytes.len() {
-                assert!(Record::decode(&bytes[..len]).is_err(), "{len} bytes");
+                assert!(decoded(&bytes[..len]).is_err(), "{len} bytes");
             }
-            assert!(Record::decode(&[&bytes[..], &[0]].concat()).is_err());
+            assert!(decoded(&[&bytes[..], &[0]].concat()).is_err());
         }
     }
 
@@ -472,12 +419,12 @@ mod tests {
             with(|publisher| publisher.box_count = 3),
             with(|publisher| publisher.boxes = b"o\x91\x03onextwo"),
         ] {
-            assert_eq!(Record::decode(&wrong), Err(RecordError::Boxes));
+            assert_eq!(decoded(&wrong), Err(RecordError::Boxes));
         }
     }
 
     #[test]
-    fn a_registration_takes_at_most_64_bytes_beyond_its_own_data() {
+    fn a_registration_takes_by_itself_at_most_64_bytes_beyond_its_own_data() {
         let service = DataInfoId::new("com.example.Service:1.0@DEFAULT", "", "SOFA");
         let text = "x".repeat(200);
         let publisher = Publisher {
@@ -507,6 +454,6 @@ mod tests {
             DatumVersion::new(1 << 58),
         ));
 
-        assert_eq!(stored - own, 46);
+        assert_eq!(stored - own, 41);
     }
 }

@@ -211,6 +211,7 @@ mod tests {
 
     use super::*;
     use crate::data::journal::record::samples::{self, Random};
+    use crate::data::journal::record::{Known, Told};
 
     const SEED: Seed = Seed(3);
 
@@ -219,7 +220,7 @@ mod tests {
 
     fn line(record: &Record<'_>) -> Line {
         let mut bytes = Vec::new();
-        record.encode(&mut bytes);
+        record.encode(&mut Told::default(), &mut bytes);
         bytes
     }
 
@@ -234,7 +235,11 @@ mod tests {
         let mut names = Interner::new(SEED);
         let mut replay = Replay::new(SEED);
         for line in lines {
-            replay.take(&Record::decode(line).unwrap(), &mut names, is_mine);
+            replay.take(
+                &Record::decode(line, &mut Known::default()).unwrap(),
+                &mut names,
+                is_mine,
+            );
         }
         replay.finish()
     }

@@ -1,9 +1,9 @@
 //! The file of a journal: a header, then blocks of a fixed size, in which records stand as one or more fragments.
 //!
 //! ```text
-//! block     0: header (56)          1, 2, …: sequence of its first fragment (8), CRC-32 (4)
+//! block     0: header (56)          1, 2, …: sequence of its first fragment (8), CRC-32C (4)
 //!           then fragments; fewer bytes at its end than a fragment needs are zero
-//! fragment  CRC-32 of all behind it (4), length of the content (2), kind (1), content: a record, or a part of one
+//! fragment  CRC-32C of all behind it (4), length of the content (2), kind (1), content: a record, or a part of one
 //! header    magic (8), format (2), cluster (8), shard (2), segment (8), salt (8), boot id (16), CRC-32 of all before (4)
 //! ```
 //!
@@ -78,7 +78,5 @@ fn head_crc(salt: u64, block: u64, bytes: &[u8]) -> u32 {
 
 fn crc(seed: u64, bytes: &[u8]) -> u32 {
     // The low half: neighbours differ for certain, so a fragment is never taken for the next or the one before.
-    let mut hasher = crc32fast::Hasher::new_with_initial(seed as u32);
-    hasher.update(bytes);
-    hasher.finalize()
+    crc32c::crc32c_append(seed as u32, bytes)
 }

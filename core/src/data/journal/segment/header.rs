@@ -5,7 +5,7 @@ use std::fmt;
 /// `RLCLSEG` and a byte that no text has.
 const MAGIC: [u8; 8] = *b"RLCLSEG\x97";
 /// The format that this build writes, and the only one it reads.
-pub(super) const FORMAT: u16 = 1;
+pub(super) const FORMAT: u16 = 2;
 /// Bytes of a header. Those of later formats are as long, with the same magic, format and checksum in the same places.
 pub(super) const HEADER_BYTES: usize = 56;
 
@@ -44,8 +44,8 @@ pub enum HeaderError {
     NotASegment,
     /// It begins as one, and the checksum of the header is wrong.
     Damaged,
-    /// A newer build wrote it.
-    Newer {
+    /// A build that writes in another form wrote it.
+    OtherFormat {
         /// Its format.
         format: u16,
     },
@@ -95,7 +95,7 @@ impl Header {
         }
         let format = u16::from_le_bytes(part(content, 8));
         if format != FORMAT {
-            return Err(HeaderError::Newer { format });
+            return Err(HeaderError::OtherFormat { format });
         }
         Ok(Self {
             cluster: u64::from_le_bytes(part(content, 10)),
@@ -138,10 +138,10 @@ impl fmt::Display for HeaderError {
         match self {
             Self::NotASegment => f.write_str("not a segment of a journal"),
             Self::Damaged => f.write_str("the header of the segment is damaged"),
-            Self::Newer { format } => write!(
+            Self::OtherFormat { format } => write!(
                 f,
-                "format {format} of a newer build, this one reads {FORMAT}: start that build again, or move the journal \
-                 away to begin without it"
+                "format {format}, and this build reads {FORMAT}: start the build that wrote it, or move the journal away to \
+                 begin without it"
             ),
             Self::Foreign { cluster, expected } => write!(
                 f,
@@ -198,18 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_told_from_damage() {
+    fn another_format_is_told_from_damage() {
         let mut bytes = encoded();
-        bytes[8] = 2;
+        bytes[8] = 3;
         assert_eq!(Header::decode(&bytes), Err(HeaderError::Damaged));
 
         let crc = crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
         bytes[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
 
         let error = Header::decode(&bytes).unwrap_err();
-        assert_eq!(error, HeaderError::Newer { format: 2 });
+        assert_eq!(error, HeaderError::OtherFormat { format: 3 });
         assert!(
-            error.to_string().contains("start that build again"),
+            error.to_string().contains("start the build that wrote it"),
             "{error}"
         );
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::header::{Expected, HEADER_BYTES, Header, HeaderError};
 use super::{BLOCK_BYTES, FRAGMENT_HEAD_BYTES, HEAD_BYTES, Kind, fragment_crc, head_crc};
-use crate::data::journal::record::{Record, RecordError};
+use crate::data::journal::record::{Known, Record, RecordError};
 use crate::limits::JOURNAL_RECORD_BYTES_MAX;
 
 /// Reads one segment.
@@ -150,6 +150,7 @@ impl Scanner {
             self.enter_block(block);
             HEAD_BYTES
         };
+        let mut known = Known::default();
         while at < block.len() {
             let Some(sequence) = self.sequence else {
                 return Ok(());
@@ -164,7 +165,7 @@ impl Scanner {
             match fragment(rest, self.salt, sequence) {
                 Ok((kind, content)) => {
                     self.sequence = Some(sequence + 1);
-                    self.take(at, kind, content, found);
+                    self.take(at, kind, content, &mut known, found);
                     at += FRAGMENT_HEAD_BYTES + content.len();
                 }
                 Err(why) => self.lost(at, why),
@@ -208,7 +209,14 @@ impl Scanner {
     }
 
     /// A sound fragment.
-    fn take(&mut self, at: usize, kind: Kind, content: &[u8], found: &mut impl FnMut(Scanned<'_>)) {
+    fn take<'a>(
+        &mut self,
+        at: usize,
+        kind: Kind,
+        content: &'a [u8],
+        known: &mut Known<'a>,
+        found: &mut impl FnMut(Scanned<'_>),
+    ) {
         let offset = self.offset + at as u64;
         let is_first = matches!(kind, Kind::Full | Kind::First);
         if is_first == self.open.is_some() {
@@ -220,7 +228,7 @@ impl Scanner {
         self.sound_again(offset, found);
         let open = self.open.take().unwrap_or(offset);
         if kind == Kind::Full {
-            return self.complete(open, content, found);
+            return self.complete(open, content, known, found);
         }
         self.content.extend_from_slice(content);
         if self.content.len() > JOURNAL_RECORD_BYTES_MAX {
@@ -228,8 +236,9 @@ impl Scanner {
             return self.without_its_pieces(at);
         }
         if kind == Kind::Last {
+            // It knows nothing of the blocks that it is in.
             let content = std::mem::take(&mut self.content);
-            self.complete(open, &content, found);
+            self.complete(open, &content, &mut Known::default(), found);
             self.content = content;
             self.content.clear();
         } else {
@@ -237,8 +246,14 @@ impl Scanner {
         }
     }
 
-    fn complete(&mut self, from: u64, content: &[u8], found: &mut impl FnMut(Scanned<'_>)) {
-        match Record::decode(content) {
+    fn complete<'a>(
+        &mut self,
+        from: u64,
+        content: &'a [u8],
+        known: &mut Known<'a>,
+        found: &mut impl FnMut(Scanned<'_>),
+    ) {
+        match Record::decode(content, known) {
             Ok(record) => {
                 self.is_sealed = record == Record::Sealed;
                 found(Scanned::Record {
@@ -247,10 +262,12 @@ impl Scanner {
                 });
             }
             Err(error) => {
+                // What follows in this block may build on it.
+                self.sequence = None;
                 self.damage = Some(Damage {
                     from,
                     why: Why::Record(error),
-                })
+                });
             }
         }
     }

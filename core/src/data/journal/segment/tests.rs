@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::*;
+use crate::data::journal::record::Told;
 use crate::data::journal::record::samples::{self, Random};
+use crate::publisher::Publisher;
 use crate::version::DatumVersion;
 
 const MUTATIONS: usize = 10_000;
@@ -78,9 +80,8 @@ impl Written {
             room if room <= FRAGMENT_HEAD_BYTES => start + room + HEAD_BYTES,
             _ => start,
         };
-        let mut content = Vec::new();
-        record.encode(&mut content);
-        self.records.push((first..self.bytes.len(), content));
+        self.records
+            .push((first..self.bytes.len(), encoded(record)));
     }
 
     /// The records as they are found.
@@ -96,6 +97,13 @@ impl Written {
         let other = (one + 1 + random.below(count - 1)) % count;
         [one, other].map(|index| self.records[index].0.clone())
     }
+}
+
+/// The whole record.
+fn encoded(record: &Record<'_>) -> Vec<u8> {
+    let mut content = Vec::new();
+    record.encode(&mut Told::default(), &mut content);
+    content
 }
 
 /// What a reader found.
@@ -121,9 +129,7 @@ fn scan_as(expected: Expected, bytes: &[u8], piece: usize) -> Result<Found, Head
     for piece in bytes.chunks(piece) {
         scanner.scan(piece, |found| match found {
             Scanned::Record { offset, record } => {
-                let mut content = Vec::new();
-                record.encode(&mut content);
-                records.push((at(offset), content));
+                records.push((at(offset), encoded(&record)));
             }
             Scanned::Damage { from, to, why } => damages.push((at(from)..at(to), why)),
         })?;
@@ -154,18 +160,16 @@ fn golden_bytes() {
     let mut writer = SegmentWriter::new(&header(), &mut bytes);
     let version = DatumVersion::new(5);
     writer.append(&Record::Ceiling { version }, &mut bytes);
-    writer.append_with(&mut bytes, |out| {
-        out.extend_from_slice(&[7; BLOCK_BYTES - 56 - 9 - 7 - 7])
-    });
+    writer.append_content(&[7; BLOCK_BYTES - 56 - 9 - 7 - 7], &mut bytes);
     writer.append(&Record::Sealed, &mut bytes);
 
-    let head = b"RLCLSEG\x97\x01\0\x07\0\0\0\0\0\0\0\x01\0\x05\0\0\0\0\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01";
+    let head = b"RLCLSEG\x97\x02\0\x07\0\0\0\0\0\0\0\x01\0\x05\0\0\0\0\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01";
     assert_eq!(&bytes[..36], head);
     assert_eq!(&bytes[36..52], header().boot_id);
-    assert_eq!(&bytes[52..56], b"\x93\x86\x9d\xbb");
-    assert_eq!(&bytes[56..65], b"\x25\x8d\xec\x74\x02\0\x01\x03\x05");
+    assert_eq!(&bytes[52..56], b"\x35\xce\xe5\xc5");
+    assert_eq!(&bytes[56..65], b"\x02\xef\x5e\x68\x02\0\x01\x03\x05");
     assert_eq!(&bytes[BLOCK_BYTES - 8..BLOCK_BYTES], b"\x07\0\0\0\0\0\0\0");
-    let block = b"\x02\0\0\0\0\0\0\0\xd1\xcc\xc9\x9d\x66\x3d\xed\x74\x01\0\x01\x04";
+    let block = b"\x02\0\0\0\0\0\0\0\x63\x6e\xb1\xdc\x0c\x76\xc1\xed\x01\0\x01\x04";
     assert_eq!(&bytes[BLOCK_BYTES..], block);
 }
 
@@ -257,21 +261,60 @@ fn without_a_sound_header_and_a_manifest_nothing_is_guessed() {
 
 #[test]
 fn a_record_without_end_takes_no_memory_without_end() {
+    let longest = crate::limits::JOURNAL_RECORD_BYTES_MAX;
+    let malformed = Why::Record(crate::data::journal::record::RecordError::Malformed);
+    // What is left of the block behind a sound fragment without sense counts for nothing.
+    let rest: &[u8] = &[4; BLOCK_BYTES];
+    for (len, rest, why) in [(longest, rest, malformed), (longest + 1, &[], Why::Pieces)] {
+        let mut written = Written::new();
+        let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
+        writer.append_content(&vec![4; len], &mut written.bytes);
+        writer.append_content(rest, &mut written.bytes);
+        written.append(&mut writer, &Record::Sealed);
+
+        let found = scan(&written.bytes);
+
+        assert_eq!(found.records, written.found());
+        let whys: Vec<_> = found.damages.iter().map(|(_, why)| *why).collect();
+        assert_eq!(whys, [why]);
+    }
+}
+
+#[test]
+fn what_is_as_before_is_left_out_within_a_block_only() {
     let mut written = Written::new();
     let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
-    let longest = vec![4; crate::limits::JOURNAL_RECORD_BYTES_MAX];
-    writer.append_with(&mut written.bytes, |out| out.extend_from_slice(&longest));
-    writer.append_with(&mut written.bytes, |out| {
-        out.extend_from_slice(&[&longest[..], &[4]].concat())
-    });
-    written.append(&mut writer, &Record::Sealed);
+    let service = samples::service(0);
+    let publishers: Vec<_> = (0..3)
+        .map(|number| Publisher {
+            registered_ms: 1_795_322_736_990 + number,
+            ..samples::publisher(&mut Random(7), 6, 10)
+        })
+        .collect();
+    let mut lens = Vec::new();
+    for (number, publisher) in publishers.iter().cycle().enumerate() {
+        let version = DatumVersion::new((1 << 58) + number as u64);
+        let begun = written.bytes.len();
+        written.append(&mut writer, &Record::put(&service, publisher, version));
+        lens.push(written.bytes.len() - begun);
+        if begun > 2 * BLOCK_BYTES {
+            break;
+        }
+    }
 
-    let found = scan(&written.bytes);
-
-    assert_eq!(found.records, written.found());
-    let whys: Vec<_> = found.damages.iter().map(|(_, why)| *why).collect();
-    let malformed = Why::Record(crate::data::journal::record::RecordError::Malformed);
-    assert_eq!(whys, [malformed, Why::Pieces]);
+    let whole = stored_len(&Record::put(
+        &service,
+        &publishers[0],
+        DatumVersion::new(1 << 58),
+    ));
+    assert_eq!(lens[0], whole);
+    assert!(lens[1] + 50 < whole, "{} of {whole}", lens[1]);
+    let whole_ones = lens.iter().filter(|&&len| len >= whole).count();
+    assert_eq!(
+        whole_ones, 4,
+        "{whole}: the first, and one at each of three ends of blocks"
+    );
+    assert_eq!(scan(&written.bytes).records, written.found());
 }
 
 /// What was done to a segment.
@@ -474,9 +517,7 @@ fn forged_blocks_in_a_clients_data_are_never_taken_for_blocks() {
     // Even with the salt, which nobody knows: where a block begins there is no data of clients.
     let mut bytes = Vec::new();
     let mut writer = SegmentWriter::new(&header(), &mut bytes);
-    writer.append_with(&mut bytes, |out| {
-        out.extend_from_slice(&forged(header().salt))
-    });
+    writer.append_content(&forged(header().salt), &mut bytes);
     writer.append(&Record::Sealed, &mut bytes);
 
     for at in (0..bytes.len()).step_by(61).chain(0..100) {
@@ -499,7 +540,7 @@ fn forged_blocks_that_a_cut_moves_to_where_blocks_begin_have_the_wrong_salt() {
         let mut writer = SegmentWriter::new(&header(), &mut bytes);
         let lure = [0; 100];
         let data = [&lure, &forged(salt)[lure.len()..]].concat();
-        writer.append_with(&mut bytes, |out| out.extend_from_slice(&data));
+        writer.append_content(&data, &mut bytes);
         bytes.drain(100..100 + cut);
         scan(&bytes).records.len()
     };

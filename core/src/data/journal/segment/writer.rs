@@ -2,7 +2,7 @@
 
 use super::header::Header;
 use super::{BLOCK_BYTES, FRAGMENT_HEAD_BYTES, HEAD_BYTES, Kind, fragment_crc, head_crc};
-use crate::data::journal::record::Record;
+use crate::data::journal::record::{Record, Told};
 use crate::limits::JOURNAL_RECORD_BYTES_MAX;
 
 /// Writes one segment from its header on.
@@ -13,6 +13,11 @@ pub struct SegmentWriter {
     len: u64,
     /// Of the next fragment.
     sequence: u64,
+    /// In the present block.
+    told: Told,
+    /// The fragment that is being made, in memory that is always near: what waits to be written is long out of the caches when it is
+    /// written over, and a checksum would wait for it.
+    fragment: Vec<u8>,
 }
 
 impl SegmentWriter {
@@ -24,6 +29,8 @@ impl SegmentWriter {
             salt: header.salt,
             len: (out.len() - start) as u64,
             sequence: 0,
+            told: Told::default(),
+            fragment: Vec::new(),
         }
     }
 
@@ -41,42 +48,35 @@ impl SegmentWriter {
     /// # Panics
     /// If the record is longer than `JOURNAL_RECORD_BYTES_MAX`, which no registration can be that a client was able to send.
     pub fn append(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
-        self.append_with(out, |out| {
-            let start = out.len();
-            record.encode(out);
-            let bytes = out.len() - start;
-            assert!(
-                bytes <= JOURNAL_RECORD_BYTES_MAX,
-                "a record of {bytes} bytes"
-            );
-        });
-    }
-
-    /// Appends what `encode` does: where it belongs at once, if the block has room for all of it, as it nearly always has.
-    pub(super) fn append_with(&mut self, out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
         let room = self.room(out);
-        let start = out.len();
-        out.extend([0; FRAGMENT_HEAD_BYTES]);
-        encode(out);
-        if out.len() - start <= room {
-            self.fragment(Kind::Full, start, out);
-        } else {
-            let content = out.split_off(start + FRAGMENT_HEAD_BYTES);
-            out.truncate(start);
-            self.append_parts(&content, out);
+        self.begin_fragment();
+        record.encode(&mut self.told, &mut self.fragment);
+        if self.fragment.len() <= room {
+            return self.end_fragment(Kind::Full, out);
         }
+        // What goes on in the next block knows nothing of this one.
+        self.fragment = Vec::new();
+        let mut content = Vec::new();
+        record.encode(&mut Told::default(), &mut content);
+        let bytes = content.len();
+        assert!(
+            bytes <= JOURNAL_RECORD_BYTES_MAX,
+            "a record of {bytes} bytes"
+        );
+        self.append_content(&content, out);
+        self.told.forget();
     }
 
-    fn append_parts(&mut self, content: &[u8], out: &mut Vec<u8>) {
+    /// Appends the content of a record, in as many fragments as it takes.
+    pub(super) fn append_content(&mut self, content: &[u8], out: &mut Vec<u8>) {
         let mut rest = content;
         while !rest.is_empty() {
             let room = self.room(out);
             let (part, behind) = rest.split_at(rest.len().min(room - FRAGMENT_HEAD_BYTES));
             let kind = Kind::of(rest.len() == content.len(), behind.is_empty());
-            let start = out.len();
-            out.extend([0; FRAGMENT_HEAD_BYTES]);
-            out.extend_from_slice(part);
-            self.fragment(kind, start, out);
+            self.begin_fragment();
+            self.fragment.extend_from_slice(part);
+            self.end_fragment(kind, out);
             rest = behind;
         }
     }
@@ -88,6 +88,7 @@ impl SegmentWriter {
         if room > FRAGMENT_HEAD_BYTES {
             return room;
         }
+        self.told.forget();
         out.resize(out.len() + room, 0);
         self.len += room as u64;
         let start = out.len();
@@ -99,15 +100,22 @@ impl SegmentWriter {
         BLOCK_BYTES - HEAD_BYTES
     }
 
-    /// Writes the head of a fragment whose content is there, behind room for the head.
-    fn fragment(&mut self, kind: Kind, start: usize, out: &mut [u8]) {
-        let fragment = &mut out[start..];
+    /// Leaves room for the head of the next fragment. Its content follows.
+    fn begin_fragment(&mut self) {
+        self.fragment.clear();
+        self.fragment.extend([0; FRAGMENT_HEAD_BYTES]);
+    }
+
+    /// Appends the fragment, whose content is there.
+    fn end_fragment(&mut self, kind: Kind, out: &mut Vec<u8>) {
+        let fragment = &mut self.fragment[..];
         let len = fragment.len() - FRAGMENT_HEAD_BYTES;
         let len = u16::try_from(len).expect("a fragment is shorter than a block");
         fragment[4..6].copy_from_slice(&len.to_le_bytes());
         fragment[6] = kind as u8;
         let crc = fragment_crc(self.salt, self.sequence, &fragment[4..]);
         fragment[..4].copy_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(fragment);
         self.sequence += 1;
         self.len += fragment.len() as u64;
     }
