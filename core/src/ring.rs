@@ -84,7 +84,8 @@ impl HashRing {
         let first = self.first_in[(hash >> self.part_shift) as usize] as usize;
         let before = self.points[first..].iter();
         let place = first + before.take_while(|&&(position, _)| position < hash).count();
-        place % self.points.len()
+        // Behind the last comes the first.
+        if place == self.points.len() { 0 } else { place }
     }
 }
 
