@@ -28,7 +28,9 @@ use crate::exchange::{ToData, ToSession};
 use crate::limits;
 use crate::machine::{Instant, Machine, Now};
 use crate::meta::{MetaCommand, MetaState};
-use crate::names::{ConnectId, CoreId, DEFAULT_DATA_CENTER, DataInfoId, Member, Name, Scope};
+use crate::names::{
+    ConnectId, CoreId, DEFAULT_DATA_CENTER, DataInfoId, Member, Name, RegisterId, Scope,
+};
 use crate::query::Order;
 use crate::ring::HashRing;
 use crate::stats::Stats;
@@ -37,9 +39,9 @@ use crate::tables::Seed;
 use answer::{Answer, Kind, ReplyTo};
 use connections::Connections;
 use interests::Interests;
-use lane::{Asked, Lane, Slice};
+use lane::{Asked, Lane, Slice, ToHome};
 use pushes::{Pushes, Seat, Written};
-use registrations::Registrations;
+use registrations::{LOOKED_AT, Registrations};
 use request::Request;
 
 pub use answer::Refusal;
@@ -263,6 +265,18 @@ impl Session {
         self.homes.owner(data_info_id).core
     }
 
+    /// Looks at what it takes to handle these events, and changes nothing. A registration replaces one that nobody has looked at for long:
+    /// looked at one after another, the memory would be waited for each time; looked at together, it fetches them all at once.
+    pub fn look_ahead(&self, events: &[Event]) {
+        for events in events.chunks(LOOKED_AT) {
+            let mut publishes = [None; LOOKED_AT];
+            for (publish, event) in publishes.iter_mut().zip(events) {
+                *publish = published(event);
+            }
+            self.registrations.look_at(publishes);
+        }
+    }
+
     /// The client's end of a connection.
     pub fn peer(&self, connect_id: ConnectId) -> Option<SocketAddr> {
         let place = self.connections.place(connect_id)?;
@@ -272,13 +286,23 @@ impl Session {
     /// Whether a request of this connection for this home core may be handled. If not, the connection is parked: its
     /// request must stay where it is until `Effect::Resume`.
     pub fn admit(&mut self, connect_id: ConnectId, data_info_id: &DataInfoId) -> bool {
-        let home = self.home(data_info_id);
-        if home == self.place.me.core || self.credits[home.index()] > 0 {
+        if self.has_credit(data_info_id, 0) {
             return true;
         }
+        let home = self.home(data_info_id);
         self.parked[home.index()].push_back(connect_id);
         self.stats.mesh_waits += 1;
         false
+    }
+
+    /// Whether the home core of this service takes a request behind so many others.
+    pub fn has_credit(&self, data_info_id: &DataInfoId, ahead: usize) -> bool {
+        // Nearly always all cores take so many, whichever is the home.
+        if self.credits.iter().all(|&credits| credits as usize > ahead) {
+            return true;
+        }
+        let home = self.home(data_info_id);
+        home == self.place.me.core || self.credits[home.index()] as usize > ahead
     }
 
     /// Appends the own bytes of a push and says what has to be sent after them. Nothing if it went meanwhile.
@@ -450,6 +474,26 @@ impl Machine for Session {
         self.perform_push_needs(now, out);
         self.return_credit(out);
         self.resume_parked(out);
+    }
+}
+
+/// What this event registers, if it does.
+fn published(event: &Event) -> Option<(&DataInfoId, &RegisterId)> {
+    match event {
+        Event::Asked {
+            request: Request::Publisher { declared, .. },
+            ..
+        } => Some((&declared.data_info_id, &declared.register_id)),
+        Event::FromCore {
+            message:
+                Lane::ToHome(ToHome::Register {
+                    data_info_id,
+                    publisher,
+                    ..
+                }),
+            ..
+        } => Some((data_info_id, &publisher.register_id)),
+        _ => None,
     }
 }
 

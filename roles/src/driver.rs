@@ -29,6 +29,8 @@ use crate::recovery::{CLUSTER, Journals, RecoveryError};
 
 /// How often Session and Data may pass messages to and fro in one turn before the sockets have theirs.
 const ROUNDS_PER_TURN: usize = 3;
+/// So many events are heard before Session handles them: it looks at what all of them need first, so that memory is waited for once.
+const HEARD_AT: usize = 16;
 /// What Session wants is carried to Data from so many effects on, while all of it is still in the nearest cache.
 const SETTLED_AT: usize = 64;
 /// How long the orderly end of the journal may take.
@@ -60,6 +62,8 @@ pub(crate) struct Roles {
     /// Of registrations that name none.
     pub(crate) zone: Name,
     pub(crate) cancel_from: Arc<[IpAddr]>,
+    /// What Session has to handle, in order.
+    pub(crate) heard: Vec<session::Event>,
     wanted: Vec<session::Effect>,
     /// What `settle` has looked at and left for the sockets and lanes.
     pub(crate) outward: Vec<session::Effect>,
@@ -119,6 +123,7 @@ impl Roles {
             listeners: (setup.listeners)(me.core),
             zone: Name::clone(&setup.zone),
             cancel_from: Arc::clone(&setup.cancel_from),
+            heard: Vec::with_capacity(HEARD_AT),
             wanted: Vec::new(),
             outward: Vec::new(),
             said: Vec::new(),
@@ -132,15 +137,28 @@ impl Roles {
         self.data.handle(self.now, event, &mut self.said);
     }
 
+    /// Session will handle it, with what it heard before, in [`Self::attend`] at the latest.
     pub(crate) fn session_event(&mut self, event: session::Event) {
-        self.session.handle(self.now, event, &mut self.wanted);
+        self.heard.push(event);
+        if self.heard.len() >= HEARD_AT {
+            self.attend();
+        }
         if self.wanted.len() >= SETTLED_AT {
             self.settle();
         }
     }
 
+    /// Has Session handle what it heard.
+    pub(crate) fn attend(&mut self) {
+        self.session.look_ahead(&self.heard);
+        for event in self.heard.drain(..) {
+            self.session.handle(self.now, event, &mut self.wanted);
+        }
+    }
+
     /// Lets Session and Data of this core talk until they have nothing more to say to each other.
     pub(crate) fn settle(&mut self) {
+        self.attend();
         while !self.wanted.is_empty() {
             std::mem::swap(&mut self.wanted, &mut self.looked_at);
             for effect in self.looked_at.drain(..) {
@@ -307,6 +325,7 @@ impl Driver {
         self.roles.now = Clock::now();
         self.roles.stats.turns += 1;
         let mut worked = self.net.poll(self.roles.now, &mut self.roles);
+        self.roles.attend();
         worked |= self.hear_disk();
         worked |= self.receive();
         worked |= self.hand_over();
@@ -403,6 +422,7 @@ impl Driver {
             (_, Message::ToCore(order)) => orders.push(order),
             (from, message) => unreachable!("{from:?} never says {message:?} to a data core"),
         });
+        self.roles.attend();
         for order in orders {
             self.obey(order);
         }

@@ -6,7 +6,7 @@ use rollcall_core::bolt::{self, Consequence, Decoded, Frame, FrameError, Kind, S
 use rollcall_core::message::{
     self, Acknowledgement, MessageError, register_response, server_exception,
 };
-use rollcall_core::names::ConnectId;
+use rollcall_core::names::{ConnectId, DataInfoId};
 use rollcall_core::session::answer::ReplyTo;
 use rollcall_core::session::request::Request;
 use rollcall_core::session::{self, Effect, Event};
@@ -138,7 +138,7 @@ impl Roles {
             return Flow::Continue;
         }
         if let Some(data_info_id) = request.data_info_id()
-            && !self.session.admit(connect_id, data_info_id)
+            && !self.admit(connect_id, data_info_id)
         {
             return Flow::Pause;
         }
@@ -156,8 +156,19 @@ impl Roles {
         Flow::Continue
     }
 
+    /// Whether the home of this service takes one more request.
+    fn admit(&mut self, connect_id: ConnectId, data_info_id: &DataInfoId) -> bool {
+        // Each that was heard and not handled may take a credit before.
+        if self.session.has_credit(data_info_id, self.heard.len()) {
+            return true;
+        }
+        self.attend();
+        self.session.admit(connect_id, data_info_id)
+    }
+
     /// Clients can be taken off from this host, and from the addresses an operator listed.
-    fn may_cancel(&self, connect_id: ConnectId) -> bool {
+    fn may_cancel(&mut self, connect_id: ConnectId) -> bool {
+        self.attend();
         let peer = self
             .session
             .peer(connect_id)
@@ -355,6 +366,7 @@ mod tests {
                 registers: true,
             },
         );
+        roles.settle();
         while roles.handle_due() {}
         let first = roles.outward.drain(..).find_map(|effect| match effect {
             Effect::Push { request_id, .. } => Some(request_id),

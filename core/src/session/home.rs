@@ -25,13 +25,7 @@ impl Session {
                 asked,
                 data_info_id,
                 publisher,
-            } => {
-                let data_info_id = match core == self.place.me.core {
-                    true => data_info_id,
-                    false => self.registrations.own_copy(data_info_id),
-                };
-                self.on_register(now, asked, data_info_id, publisher, out);
-            }
+            } => self.on_register(now, asked, data_info_id, publisher, out),
             ToHome::Unregister {
                 asked,
                 data_info_id,

@@ -8,6 +8,7 @@ mod service;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ use self::service::{Registration, Service};
 use super::EndedBy;
 use super::answer::Refusal;
 use super::lane::{Asked, Tally};
+
+/// So many registrations are looked at together.
+pub(super) const LOOKED_AT: usize = 16;
 
 /// What one connection declared here.
 #[derive(Debug, Default)]
@@ -131,9 +135,7 @@ impl Registrations {
         data_info_id: &DataInfoId,
     ) -> impl Iterator<Item = &Arc<Publisher>> {
         let service = self.services.get(data_info_id);
-        service
-            .into_iter()
-            .flat_map(Service::publishers)
+        service.into_iter().flat_map(Service::publishers)
     }
 
     /// The services that have registrations here, in no order.
@@ -150,11 +152,25 @@ impl Registrations {
         ended.map(|declared| declared.registrations.len()).sum()
     }
 
-    /// This core's own copy of an id that another sent: from here on it is the same at one glance.
-    pub(super) fn own_copy(&self, data_info_id: DataInfoId) -> DataInfoId {
-        match self.services.get_key_value(&data_info_id) {
-            Some((known, _)) => known.clone(),
-            None => data_info_id,
+    /// Has the memory fetch what [`Self::register`] will need: first the ids that come from other cores, then the places of all, then what
+    /// stands there.
+    pub(super) fn look_at(&self, publishes: [Option<(&DataInfoId, &RegisterId)>; LOOKED_AT]) {
+        for (_, register_id) in publishes.iter().flatten() {
+            black_box(register_id.is_uuid());
+        }
+        let held = publishes.map(|publish| {
+            let (data_info_id, register_id) = publish?;
+            self.services.get(data_info_id)?.glance(register_id)
+        });
+        for publisher in held.iter().flatten() {
+            // Of each part, wherever the compiler has put it.
+            let Publisher {
+                holder,
+                order,
+                boxes,
+                ..
+            } = &***publisher;
+            black_box((holder.connect_id.slot, order.version, boxes.count()));
         }
     }
 
@@ -162,13 +178,13 @@ impl Registrations {
     pub(super) fn register(
         &mut self,
         mut waiting: Waiting,
-        data_info_id: DataInfoId,
+        mut data_info_id: DataInfoId,
         publisher: Arc<Publisher>,
         stats: &mut Stats,
         needs: &mut Vec<Need>,
     ) {
         let token = self.next_token();
-        let (is_newest, tally) = match self.declare(&data_info_id, &publisher, token) {
+        let (is_newest, tally) = match self.declare(&mut data_info_id, &publisher, token) {
             Ok(declared) => declared,
             Err(refusal) => {
                 let outcome = Err(refusal);
@@ -308,10 +324,10 @@ impl Registrations {
     }
 
     /// Notes what a connection declared: whether it is what the owner must be told, under this token, and whether it is one more of that
-    /// connection's. Of what is beyond a limit nothing is noted.
+    /// connection's. Of what is beyond a limit nothing is noted. From here on the id is this core's own copy, the same at one glance.
     fn declare(
         &mut self,
-        data_info_id: &DataInfoId,
+        data_info_id: &mut DataInfoId,
         publisher: &Arc<Publisher>,
         token: Token,
     ) -> Result<(bool, Tally), Refusal> {
@@ -320,6 +336,9 @@ impl Registrations {
         let service = self.services.get_mut(data_info_id);
         if let Some(service) = &service {
             check_zones(service, publisher)?;
+            if !service.data_info_id().is_same_copy(data_info_id) {
+                *data_info_id = service.data_info_id().clone();
+            }
         }
         let held = service.and_then(|service| service.get_mut(&publisher.register_id));
         let Some(registration) = held else {
@@ -375,7 +394,10 @@ impl Registrations {
             Entry::Vacant(_) if services >= limits::SERVICES_PER_CORE_MAX => {
                 return Err(Refusal::TooManyServices);
             }
-            Entry::Vacant(place) => place.insert(Service::new(self.seed)),
+            Entry::Vacant(place) => {
+                let data_info_id = place.key().clone();
+                place.insert(Service::new(data_info_id, self.seed))
+            }
         };
         service.insert(Registration::new(Arc::clone(publisher), token));
         self.count += 1;

@@ -79,7 +79,12 @@ impl Request {
             let mut register = PublisherRegister::empty();
             register.read(frame.content)?;
             let PublisherRegister { base, boxes } = &mut register;
-            return Ok(Self::publisher(base, std::mem::take(boxes), names, home_zone));
+            return Ok(Self::publisher(
+                base,
+                std::mem::take(boxes),
+                names,
+                home_zone,
+            ));
         }
         let message = message::Request::of(frame)?;
         Ok(Self::from_wire(message, names, home_zone))

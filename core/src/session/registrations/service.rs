@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::exchange::Token;
-use crate::names::{ConnectId, RegisterId};
+use crate::names::{ConnectId, DataInfoId, RegisterId};
 use crate::publisher::Publisher;
 use crate::tables::Seed;
 
@@ -25,16 +25,23 @@ pub(super) struct Registration {
 /// All of one service, in no order.
 #[derive(Debug)]
 pub(super) struct Service {
+    /// This core's own copy: what another core sends has that core's.
+    data_info_id: DataInfoId,
     registrations: HashTable<Registration>,
     hasher: RandomState,
 }
 
 impl Service {
-    pub(super) fn new(seed: Seed) -> Self {
+    pub(super) fn new(data_info_id: DataInfoId, seed: Seed) -> Self {
         Self {
+            data_info_id,
             registrations: HashTable::new(),
             hasher: seed.hasher(),
         }
+    }
+
+    pub(super) fn data_info_id(&self) -> &DataInfoId {
+        &self.data_info_id
     }
 
     pub(super) fn len(&self) -> usize {
@@ -55,6 +62,13 @@ impl Service {
         let hash = self.hasher.hash_one(register_id);
         self.registrations
             .find_mut(hash, |registration| registration.has_id(register_id))
+    }
+
+    /// What most likely has this id, found without a look at it.
+    pub(super) fn glance(&self, register_id: &RegisterId) -> Option<&Arc<Publisher>> {
+        let hash = self.hasher.hash_one(register_id);
+        let found = self.registrations.iter_hash(hash).next();
+        found.map(|registration| &registration.publisher)
     }
 
     /// Adds one whose id is not there.
