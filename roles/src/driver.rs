@@ -46,6 +46,8 @@ pub(crate) struct Driver {
     roles: Roles,
     handover: Option<Handover>,
     congested: Vec<bool>,
+    /// What is to be sent waits for the next turn.
+    is_holding: bool,
     /// The end of the node was ordered, and must come until then.
     ends_at: Option<Instant>,
 }
@@ -65,6 +67,8 @@ pub(crate) struct Roles {
     /// What Session has to handle, in order.
     pub(crate) heard: Vec<session::Event>,
     wanted: Vec<session::Effect>,
+    /// A request went to another core in this turn.
+    pub(crate) has_asked_others: bool,
     /// What `settle` has looked at and left for the sockets and lanes.
     pub(crate) outward: Vec<session::Effect>,
     said: Vec<data::Effect>,
@@ -125,6 +129,7 @@ impl Roles {
             cancel_from: Arc::clone(&setup.cancel_from),
             heard: Vec::with_capacity(HEARD_AT),
             wanted: Vec::new(),
+            has_asked_others: false,
             outward: Vec::new(),
             said: Vec::new(),
             disk: Vec::new(),
@@ -273,6 +278,7 @@ impl Driver {
             core,
             net,
             congested: vec![false; mesh.cores()],
+            is_holding: false,
             mesh,
             files,
             roles,
@@ -298,7 +304,7 @@ impl Driver {
     /// Works until the control executor says stop.
     pub(crate) async fn run(mut self, mut bell: Bell) {
         while !self.is_over() {
-            let worked = self.turn();
+            let worked = self.turn(bell.shares_cpu());
             if worked {
                 bell.pass(self.roles.now.monotonic).await;
             } else {
@@ -321,7 +327,10 @@ impl Driver {
     }
 
     /// Takes up what happened, has it handled, and sends what came of it. False if nothing was to do.
-    fn turn(&mut self) -> bool {
+    ///
+    /// Where cores share a CPU, one that has asked another lets it have its turn and sends in its own next: what both say to a client
+    /// goes out at once.
+    fn turn(&mut self, shares_cpu: bool) -> bool {
         self.roles.now = Clock::now();
         self.roles.stats.turns += 1;
         let mut worked = self.net.poll(self.roles.now, &mut self.roles);
@@ -334,7 +343,14 @@ impl Driver {
         self.ask_disk();
         self.perform();
         self.report();
-        self.net.flush();
+        let has_asked = std::mem::take(&mut self.roles.has_asked_others);
+        let is_ending = self.ends_at.is_some();
+        self.is_holding = shares_cpu && has_asked && !self.is_holding && !is_ending;
+        if self.is_holding {
+            worked = true;
+        } else {
+            self.net.flush();
+        }
         worked |= self.mesh.flush();
         // What is still owed now has found no slot.
         self.tell_congestion();

@@ -8,6 +8,7 @@ use rollcall_core::message::{
 };
 use rollcall_core::names::{ConnectId, DataInfoId};
 use rollcall_core::session::answer::ReplyTo;
+use rollcall_core::session::lane;
 use rollcall_core::session::request::Request;
 use rollcall_core::session::{self, Effect, Event};
 use rollcall_io::clock::Clock;
@@ -235,6 +236,7 @@ impl Roles {
             Effect::Resume(connect_id) => net.resume(connect_id),
             Effect::Close(connect_id) => net.close(connect_id, net::EndedBy::Operator),
             Effect::ToCore { core, message } => {
+                self.has_asked_others |= matches!(message, lane::Lane::ToHome(_));
                 mesh.send(Place::Core(core), Message::Lane(message))
             }
             Effect::ToData { owner, .. } => {

@@ -137,6 +137,11 @@ impl Bell {
         })
     }
 
+    /// Whether another core of the node works on the same CPU, so that it works when this one passes or sleeps.
+    pub fn shares_cpu(&self) -> bool {
+        self.shares_cpu
+    }
+
     /// Where cores share a CPU they take it in turns: one that goes on at once would handle what comes in bit by bit, while what it said
     /// to the others waits for them to run.
     pub(super) fn sharing(self, shares_cpu: bool) -> Self {
