@@ -47,9 +47,10 @@ pub const LINGER_MAX: Duration = Duration::from_secs(2);
 pub const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// Connections of one core; a completion carries the slot in 24 bits.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 1 << 20;
-/// Receive buffers shared by all connections of a core; a power of two.
-pub const RECEIVE_BUFFERS: u16 = 256;
-/// Bytes of one receive buffer: most frames fit, and all of them together are 2 MiB.
+/// Receive buffers shared by all connections of a core; a power of two. Each short message of a turn takes one: with 256, a turn of a fan-out's
+/// acknowledgements ran out of them, and requests waited three times as long.
+pub const RECEIVE_BUFFERS: u16 = 512;
+/// Bytes of one receive buffer: a dozen requests fit, and all of them together are 4 MiB.
 pub const RECEIVE_BUFFER_BYTES: u32 = 8192;
 /// Submission slots of a core's ring; what does not fit goes in a further call.
 pub const RING_SUBMISSIONS: u32 = 1024;
