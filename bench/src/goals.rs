@@ -272,7 +272,7 @@ fn beside_the_deaf(
         subscribers: sizes.many,
         deaf_percent: 1,
         payload: PAYLOAD,
-        changes: 40,
+        changes: 160,
     };
     deaf::run(common, &options, seats, report)
 }
