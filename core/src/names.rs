@@ -214,7 +214,7 @@ impl RegisterId {
         }
     }
 
-    /// Whether it is one of a client that is known.
+    /// Whether it is a UUID, as all known clients send.
     pub fn is_uuid(&self) -> bool {
         matches!(self, Self::Uuid(_))
     }
