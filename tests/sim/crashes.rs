@@ -1,5 +1,6 @@
 //! A node whose process or machine goes down at any moment and comes back on what its disk has: its clients may hardly notice.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rollcall_core::data::Data;
@@ -70,6 +71,9 @@ pub(crate) fn run_with(
     let end = back + limits::RETURN_GRACE_MAX;
     while world.now.monotonic < end {
         world.reconnect();
+        if world.now.monotonic > back {
+            world.lost.clear();
+        }
         let is_over =
             world.now.monotonic > back && world.cores.iter().all(|core| core.data.awaiting() == 0);
         let step = match world.now.monotonic < back {
@@ -115,6 +119,7 @@ impl World {
     /// The only node goes down; it has read what its disks have.
     pub(crate) fn go_down(&mut self, loss: Loss, fate: &mut Fate<'_>) {
         let now = self.now.monotonic;
+        (0..self.cores.len()).for_each(|core| self.notice_trouble(core));
         let is_trusted = self.cores.iter().all(|core| {
             core.troubled_at
                 .is_none_or(|at| now.since(at) > TROUBLE_FORGOTTEN)
@@ -138,6 +143,9 @@ impl World {
         }
         let recovered = self.published();
         let is_safe = loss == Loss::Process || self.durability == Durability::Always;
+        if !is_safe {
+            self.forgive_lost();
+        }
         if is_trusted && is_safe && !is_all_there(&shown, &recovered) {
             self.break_rule(format!("{shown:?} was shown, {recovered:?} is recovered"));
         }
@@ -157,6 +165,20 @@ impl World {
                 one.held = None;
             }
         }
+    }
+
+    /// What is known of nobody may be missing until its client is back: it was lost with the power.
+    fn forgive_lost(&mut self) {
+        let datums = self.services.iter().filter_map(|id| {
+            let owner = self.core_of(self.ring.owner(id));
+            self.cores[owner].data.datum(id)
+        });
+        let known: BTreeSet<String> = datums
+            .flat_map(|datum| crate::invariants::content_of(datum).into_keys())
+            .collect();
+        let publishers = self.clients.iter().flat_map(|client| &client.publishers);
+        let lost = publishers.filter(|one| !known.contains(&one.register_id));
+        self.lost = lost.map(|one| one.register_id.clone()).collect();
     }
 
     fn disconnect_all(&mut self) {

@@ -186,6 +186,16 @@ fn a_kill_before_a_loss_of_power_loses_no_more_than_the_interval() {
     crash_holds(15, size(1, 2));
 }
 
+#[test]
+fn who_was_lost_with_the_power_may_be_missing_until_back() {
+    crash_holds(157, size(1, 5));
+}
+
+#[test]
+fn a_disk_that_was_slow_when_the_process_went_may_lack_what_was_shown() {
+    crash_holds(1651, size(1, 2));
+}
+
 /// Asserts that a rule breaks when this bug is there.
 fn is_found(bug: Planted) {
     let is_of_restart = matches!(

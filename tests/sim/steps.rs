@@ -1,7 +1,6 @@
 //! A node that goes down at each single step of its disks: a short life, the same every time, with all in it that a journal does, cut off
 //! at every operation in turn.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rollcall_core::data;
@@ -362,7 +361,6 @@ impl Trial {
         let (Loss::Power, Durability::Interval(interval)) = (loss, world.durability) else {
             return Ok(());
         };
-        world.forgive_lost();
         let now = world.now.monotonic;
         let mut past = self.past.iter().rev();
         let synced = past.find(|(at, _)| now.since(*at) > interval + SYNC_LATE);
@@ -448,20 +446,4 @@ fn script() -> Vec<(Act, usize)> {
         (Act::Stop, 0),
     ]);
     script
-}
-
-impl World {
-    /// What is known of nobody may be missing until its client is back: it was lost with the power.
-    fn forgive_lost(&mut self) {
-        let datums = self.services.iter().filter_map(|id| {
-            let owner = self.core_of(self.ring.owner(id));
-            self.cores[owner].data.datum(id)
-        });
-        let known: BTreeSet<String> = datums
-            .flat_map(|datum| invariants::content_of(datum).into_keys())
-            .collect();
-        let publishers = self.clients.iter().flat_map(|client| &client.publishers);
-        let lost = publishers.filter(|one| !known.contains(&one.register_id));
-        self.lost = lost.map(|one| one.register_id.clone()).collect();
-    }
 }

@@ -421,8 +421,12 @@ impl World {
         if let Some(done) = self.cores[core].early.take() {
             self.tell_disk_done(core, done);
         }
-        let is_troubled = self.cores[core].data.journal().trouble().is_some();
-        if is_troubled {
+        self.notice_trouble(core);
+    }
+
+    /// What is shown from here on may not be written.
+    pub(crate) fn notice_trouble(&mut self, core: usize) {
+        if self.cores[core].data.journal().trouble().is_some() {
             self.cores[core].troubled_at = Some(self.now.monotonic);
         }
     }
