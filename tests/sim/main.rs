@@ -187,6 +187,12 @@ fn a_kill_before_a_loss_of_power_loses_no_more_than_the_interval() {
 }
 
 #[test]
+fn what_is_shown_at_a_start_after_a_loss_of_power_is_in_the_journal() {
+    crash_holds(3_485_765_696_071_991_984, size(1, 5));
+    crash_holds(134, size(1, 1));
+}
+
+#[test]
 fn who_was_lost_with_the_power_may_be_missing_until_back() {
     crash_holds(157, size(1, 5));
 }

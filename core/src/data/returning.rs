@@ -77,7 +77,12 @@ impl Data {
     }
 
     /// After a loss of power: gives every list a version of its own, and counts as complete once all are and none is held any more.
+    ///
+    /// Not before the journal takes them down: a further restart would go back behind what was shown.
     pub(super) fn renew_unsure(&mut self, now: Now) {
+        if !self.journal.is_ready() {
+            return;
+        }
         for _ in 0..limits::SERVICES_SETTLED_PER_TURN {
             let Some(place) = self.renewing else {
                 return;
@@ -101,7 +106,7 @@ impl Data {
     /// Whether the walk of `renew_unsure` has something to do.
     pub(super) fn is_renewing(&self) -> bool {
         let holds_any = || self.awaiting.as_ref().is_some_and(Awaiting::holds_any);
-        let renewing = self.renewing;
+        let renewing = self.renewing.filter(|_| self.journal.is_ready());
         renewing.is_some_and(|place| self.datums.next_from(place).is_some() || !holds_any())
     }
 
