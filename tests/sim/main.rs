@@ -198,6 +198,11 @@ fn who_was_lost_with_the_power_may_be_missing_until_back() {
 }
 
 #[test]
+fn nothing_counts_that_was_written_behind_what_a_failing_disk_lost() {
+    crash_holds(197, size(1, 2));
+}
+
+#[test]
 fn a_disk_that_was_slow_when_the_process_went_may_lack_what_was_shown() {
     crash_holds(1651, size(1, 2));
 }

@@ -5,7 +5,7 @@
 //!            write done ──► pushes      a push shows nothing that a crash could lose; an answer never waits
 //!            sync, every interval       what a power cut could lose; and ceilings, below which versions are given
 //! log > 2 x live ──► snapshot           new segment for changes, all datums in slices, manifest, old segments gone
-//! a disk that fails ──► pushes go on    nothing is written until a fresh snapshot, tried again and again, is complete
+//! a disk that fails ──► pushes go on    nothing that is written counts until a fresh snapshot, tried again and again, is complete
 //! ```
 //!
 //! It decides and encodes; the disk is whoever performs its operations.
@@ -393,7 +393,7 @@ impl Journal {
             return None;
         }
         let may_go_on = |snapshot| self.may_go_on(snapshot);
-        let has_chores = !self.strays.is_empty() || !self.unsynced.is_empty();
+        let has_chores = self.may_remove() || !self.unsynced.is_empty();
         if has_chores || self.snapshot.as_ref().is_some_and(may_go_on) {
             return Some(Instant::default());
         }
@@ -580,7 +580,7 @@ impl Journal {
             Operation::Sync {
                 file: File::Segment(segment),
             }
-        } else if !self.strays.is_empty() {
+        } else if self.may_remove() {
             self.step = Some(Step::Remove);
             let strays = std::mem::take(&mut self.strays);
             Operation::Remove {
@@ -595,6 +595,12 @@ impl Journal {
         };
         let lane = Lane::Background;
         out.push(Effect::Disk { lane, operation });
+    }
+
+    /// Whether there are files to remove to which nothing is being written.
+    fn may_remove(&self) -> bool {
+        let is_stray = |turn: &Turn| self.strays.contains(&turn.segment);
+        !self.strays.is_empty() && !self.turn.as_ref().is_some_and(is_stray)
     }
 
     fn on_step(&mut self, now: Instant, step: Step) {
@@ -622,12 +628,16 @@ impl Journal {
             pause,
             error,
         };
+        let snapshot = self.snapshot.take();
         if let Some(live) = self.live.take() {
-            // It stays until a snapshot is complete: up to its damage it is sound.
-            self.name(live.segment(), live.written());
+            match snapshot.as_ref().is_some_and(Snapshot::closes_gap) {
+                true => self.strays.push(live.segment()),
+                // It stays until a snapshot is complete: up to its damage it is sound.
+                false => self.name(live.segment(), live.written()),
+            }
         }
         self.reserving = None;
-        if let Some(snapshot) = self.snapshot.take() {
+        if let Some(snapshot) = snapshot {
             self.give_up(snapshot);
         }
         if self.seal != Seal::Open {

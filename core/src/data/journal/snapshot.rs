@@ -20,6 +20,8 @@ pub(super) struct Snapshot {
     stage: Stage,
     /// Only the live segment is new; what there was stays.
     is_first_segment_only: bool,
+    /// Changes were shown that are in no log: what follows them counts only together with the snapshot.
+    follows_gap: bool,
     /// It is on the medium sooner than the log before it would be, of which nothing more is synced.
     replaces_sync: bool,
     /// The new live segment.
@@ -33,7 +35,7 @@ pub(super) struct Snapshot {
 /// What is done next, or is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The manifest names a new live segment.
+    /// The manifest names a new live segment, or only knows that its number is taken.
     Announce,
     /// Changes go there as soon as none is left for the old one.
     Rotate,
@@ -70,6 +72,7 @@ impl Snapshot {
         Self {
             stage: Stage::Announce,
             is_first_segment_only: false,
+            follows_gap: false,
             replaces_sync: false,
             live: None,
             writer: None,
@@ -91,6 +94,12 @@ impl Snapshot {
     /// Whether something of the log before the live segment may be in the kernel only.
     pub(super) fn awaits_medium(&self) -> bool {
         self.replaces_sync || matches!(self.stage, Stage::SyncOld(_))
+    }
+
+    /// Whether no manifest names it or its live segment yet, as changes before them are in no log: with what follows such a gap alone, a
+    /// restart would show under one version something else than was shown.
+    pub(super) fn closes_gap(&self) -> bool {
+        self.follows_gap && self.stage != Stage::Replace
     }
 
     fn segment(&self) -> Option<u64> {
@@ -126,7 +135,10 @@ impl Journal {
         };
         if is_due && self.seal == Seal::Open {
             self.wants_snapshot = false;
-            self.snapshot = Some(Snapshot::new());
+            self.snapshot = Some(Snapshot {
+                follows_gap: matches!(self.condition, Condition::Failed { .. }),
+                ..Snapshot::new()
+            });
         }
     }
 
@@ -154,7 +166,9 @@ impl Journal {
             Stage::Announce => {
                 let live = self.take_number();
                 snapshot.live = Some(live);
-                self.name(live, 0);
+                if !snapshot.follows_gap {
+                    self.name(live, 0);
+                }
                 Some(replace(
                     &self.manifest(self.named.iter().map(|&(segment, _)| segment)),
                 ))
