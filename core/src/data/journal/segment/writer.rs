@@ -5,6 +5,9 @@ use super::{BLOCK_BYTES, FRAGMENT_HEAD_BYTES, HEAD_BYTES, Kind, fragment_crc, he
 use crate::data::journal::record::{Record, Told};
 use crate::limits::JOURNAL_RECORD_BYTES_MAX;
 
+/// So many bytes in front of a fragment let what is summed of it begin at a multiple of eight, where each eight are one step.
+const ALIGNING_BYTES: usize = 4;
+
 /// Writes one segment from its header on.
 #[derive(Debug)]
 pub struct SegmentWriter {
@@ -51,7 +54,7 @@ impl SegmentWriter {
         let room = self.room(out);
         self.begin_fragment();
         record.encode(&mut self.told, &mut self.fragment);
-        if self.fragment.len() <= room {
+        if self.fragment.len() - ALIGNING_BYTES <= room {
             return self.end_fragment(Kind::Full, out);
         }
         // What goes on in the next block knows nothing of this one.
@@ -103,12 +106,13 @@ impl SegmentWriter {
     /// Leaves room for the head of the next fragment. Its content follows.
     fn begin_fragment(&mut self) {
         self.fragment.clear();
-        self.fragment.extend([0; FRAGMENT_HEAD_BYTES]);
+        self.fragment
+            .extend([0; ALIGNING_BYTES + FRAGMENT_HEAD_BYTES]);
     }
 
     /// Appends the fragment, whose content is there.
     fn end_fragment(&mut self, kind: Kind, out: &mut Vec<u8>) {
-        let fragment = &mut self.fragment[..];
+        let fragment = &mut self.fragment[ALIGNING_BYTES..];
         let len = fragment.len() - FRAGMENT_HEAD_BYTES;
         let len = u16::try_from(len).expect("a fragment is shorter than a block");
         fragment[4..6].copy_from_slice(&len.to_le_bytes());
