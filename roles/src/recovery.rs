@@ -101,10 +101,13 @@ impl Journals {
         durability: Durability,
     ) -> Result<Self, RecoveryError> {
         let root = data_dir.join(JOURNAL);
-        let said = said(&root)?;
-        let current = match said {
-            Some(current) => Some(current),
-            None => unsaid(&root)?,
+        let (said, current) = match durability {
+            // What is there counts for nothing, and will be removed.
+            Durability::Off => (None, None),
+            _ => match said(&root)? {
+                Some(said) => (Some(said), Some(said)),
+                None => (None, unsaid(&root)?),
+            },
         };
         let before = current.filter(|current| current.cores != cores);
         Ok(Self {
@@ -130,15 +133,13 @@ impl Journals {
 
     /// Where everything is written anew, nothing may be there: an earlier start that did so may have been killed.
     pub(crate) fn make_room(&self) -> Result<(), RecoveryError> {
-        if !self.must_move() || self.durability == Durability::Off {
+        if !self.must_move() {
             return Ok(());
         }
         let path = self.root.join(self.era.to_string());
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(RecoveryError::Unreadable(path, error))
-            }
-            _ => Ok(()),
+        match remove_if_there(&path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(RecoveryError::Unreadable(path, error)),
         }
     }
 
@@ -155,6 +156,7 @@ impl Journals {
     /// All cores have what is theirs: from here on their era is the truth, and older ones go.
     pub(crate) fn begin_era(&self) -> Result<(), RecoveryError> {
         if self.durability == Durability::Off {
+            self.remove_outdated();
             return Ok(());
         }
         // What is said already needs no room on a disk that may have none.
@@ -164,6 +166,25 @@ impl Journals {
             replace(&self.root.join(CURRENT), &current.encode()).map_err(RecoveryError::Disk)?;
         }
         self.remove_other_eras()
+    }
+
+    /// Behind a life that writes nothing down, what former ones wrote is older than what subscribers were shown by it.
+    fn remove_outdated(&self) {
+        let journal = self.root.display();
+        let outdated = self.root.with_extension("outdated");
+        // All of it goes at once: half of a journal would be refused as damaged.
+        let removed = remove_if_there(&outdated)
+            .and_then(|_| if_there(fs::rename(&self.root, &outdated)))
+            .and_then(|_| remove_if_there(&outdated));
+        match removed {
+            Ok(true) => {
+                tracing::info!(%journal, "removed: this life keeps no journal, and what is there would be outdated")
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%journal, %error, "not removed: do so before the journal is turned on again, it is outdated then");
+            }
+        }
     }
 
     fn remove_other_eras(&self) -> Result<(), RecoveryError> {
@@ -268,6 +289,20 @@ fn unsaid(root: &Path) -> Result<Option<Current>, RecoveryError> {
 
 fn eras(path: &Path) -> Result<Vec<u64>, RecoveryError> {
     numbered(path).map_err(|error| RecoveryError::Unreadable(path.to_owned(), error))
+}
+
+/// Removes a directory with all in it; whether there was one.
+fn remove_if_there(path: &Path) -> io::Result<bool> {
+    if_there(fs::remove_dir_all(path))
+}
+
+/// Whether something was there for what was done.
+fn if_there(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The directories with numbers for names, in order: eras, or the shards of one.

@@ -353,6 +353,23 @@ on_one_and_two_cores! {
         assert!(list.version > ceiling.wire(), "whatever was shown last was not above {ceiling:?}");
     }
 
+    fn a_life_without_a_journal_leaves_none_that_is_outdated(cores: usize) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write_journal(folder.path(), boot_id(), by_clock(0), by_clock(60_000));
+        // Not even what is damaged in it keeps the node from starting.
+        fs::write(folder.path().join("journal/current"), b"damaged").expect("a folder of ours");
+        let mut node = Rollcall::on(Options::cores(cores).set("data.journal", "off"), folder.path());
+        assert!(!folder.path().join("journal").exists());
+        assert_eq!(node.stop().code(), Some(0));
+
+        let node = Rollcall::on(Options::cores(cores), folder.path());
+
+        assert_eq!(node.metric("rollcall_publishers_awaiting"), 0);
+        let mut observer = node.client();
+        observer.subscribe_all(&["old".to_owned()]);
+        assert_eq!(observer.list().strings(), [""; 0], "that client may be long gone");
+    }
+
     fn a_segment_that_was_never_begun_is_no_trouble(cores: usize) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let version = by_clock(0);
