@@ -184,11 +184,11 @@ const fn common(role: Role) -> [Route; 5] {
     ]
 }
 
-const SESSION_COMMON: &[Route] = &common(Role::Session);
-const META_COMMON: &[Route] = &common(Role::Meta);
-const DATA_COMMON: &[Route] = &common(Role::Data);
+static SESSION_COMMON: &[Route] = &common(Role::Session);
+static META_COMMON: &[Route] = &common(Role::Meta);
+static DATA_COMMON: &[Route] = &common(Role::Data);
 
-const SESSION: &[Route] = &[
+static SESSION: &[Route] = &[
     get("/api/servers/query", Makes::Text, Endpoint::Servers),
     get(
         "/api/servers/query.json",
@@ -309,7 +309,7 @@ const SESSION: &[Route] = &[
     ),
 ];
 
-const DATA: &[Route] = &[
+static DATA: &[Route] = &[
     get("/digest/datum/query", Makes::Json, Endpoint::Datum),
     ask("/digest/connect/query", Endpoint::StoredByConnection),
     get("/digest/datum/count", Makes::Either, Endpoint::DatumCount),
@@ -337,7 +337,7 @@ const DATA: &[Route] = &[
 
 const RENEW_SWITCHES: &[Switch] = &[Switch::SessionRenew, Switch::DatumExpire];
 
-const META: &[Route] = &[
+static META: &[Route] = &[
     get("/digest/{type}/node/query", Makes::Json, Endpoint::Nodes),
     get("/digest/pushSwitch", Makes::Json, Endpoint::MetaPushSwitch),
     // "open" opens the switch that stops pushing.
