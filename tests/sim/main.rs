@@ -17,6 +17,7 @@ use planted::Planted;
 use random::Random;
 use rollcall_core::data::journal::Durability;
 use rollcall_core::tables::Seed;
+use steps::Setting;
 use world::Size;
 
 const SIZES: [Size; 6] = [
@@ -104,24 +105,38 @@ fn crash_holds(seed: u64, size: Size) {
     assert_eq!(again, Ok(trace), "seed={seed} {size:?} differs from itself");
 }
 
+/// Lives of one core and of two, with sound disks and with some that fail for a while.
+fn settings(durability: Durability) -> impl Iterator<Item = Setting> {
+    let settings = [(1, false), (2, false), (1, true), (2, true)];
+    settings
+        .into_iter()
+        .map(move |(cores, disks_fail)| Setting {
+            durability,
+            cores,
+            disks_fail,
+        })
+}
+
 #[test]
 fn a_node_that_goes_down_at_any_step_of_its_disk_loses_nothing() {
-    steps::at_every_operation(Durability::Interval(crashes::SYNC_INTERVAL));
+    settings(Durability::Interval(crashes::SYNC_INTERVAL)).for_each(steps::at_every_operation);
 }
 
 #[test]
 fn a_node_that_syncs_always_loses_nothing_with_the_power_at_any_step() {
-    steps::at_every_operation(Durability::Always);
+    settings(Durability::Always).for_each(steps::at_every_operation);
 }
 
 #[test]
 fn a_node_that_goes_down_again_at_any_step_of_its_start_loses_nothing() {
-    steps::at_every_operation_of_a_start(Durability::Interval(crashes::SYNC_INTERVAL));
+    settings(Durability::Interval(crashes::SYNC_INTERVAL))
+        .for_each(steps::at_every_operation_of_a_start);
 }
 
 #[test]
 fn a_node_that_stops_before_it_has_made_up_for_a_loss_of_power_does_so_later() {
-    steps::at_every_operation_and_stopped_early(Durability::Interval(crashes::SYNC_INTERVAL));
+    settings(Durability::Interval(crashes::SYNC_INTERVAL))
+        .for_each(steps::at_every_operation_and_stopped_early);
 }
 
 #[test]

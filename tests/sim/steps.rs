@@ -17,13 +17,23 @@ use crate::life::{TICK, Zone, step};
 use crate::world::{Size, World};
 
 const SEED: u64 = 1;
-const SIZE: Size = Size { nodes: 1, cores: 1 };
+/// A disk that fails does so for this long, and is tried again a little later.
+const FAILING: Duration = Duration::from_millis(300);
 /// A sync may wait for the operation under way, and takes its time.
 const SYNC_LATE: Duration = Duration::from_millis(200);
 /// Clients come back so soon.
 const AWAY_MAX: Duration = Duration::from_millis(1_500);
 /// No cut at a start is later: what a start has to do on its disks is done by then.
 const START: Duration = Duration::from_millis(200);
+
+/// What the life that is cut off is like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) durability: Durability,
+    pub(crate) cores: u16,
+    /// In the midst of it all disks fail for a while.
+    pub(crate) disks_fail: bool,
+}
 
 /// How far all disks are, and where the node goes down.
 #[derive(Default)]
@@ -74,6 +84,8 @@ enum Act {
     Unpublish(usize, usize),
     /// The client is gone for good.
     Die(usize),
+    /// All disks fail for so long.
+    DisksFail(Duration),
     /// The wall clock is so much later.
     Later(Duration),
     /// The node ends in order.
@@ -83,6 +95,7 @@ enum Act {
 
 /// A life, and those after it.
 struct Trial {
+    setting: Setting,
     world: World,
     /// What the owner had at the end of each tick of this life.
     past: Vec<(Instant, Versions)>,
@@ -146,18 +159,18 @@ const fn crash(loss: Loss, leaves: Leaves) -> Crash {
 }
 
 /// Goes down at every operation of the life, in every way.
-pub(crate) fn at_every_operation(durability: Durability) {
+pub(crate) fn at_every_operation(setting: Setting) {
     let mut on_medium = Versions::new();
-    for number in 1..=operations(durability) {
+    for number in 1..=operations(setting) {
         for (moment, crash) in WAYS {
-            let mut trial = Trial::new(durability);
+            let mut trial = Trial::new(setting);
             trial.holds(&[(Cut { number, moment }, crash)]);
             if (moment, crash) == (Moment::HandedOver, CUT) {
                 let now = trial.recovered;
                 let lasts = is_all_there(&on_medium, &now);
                 assert!(
                     lasts,
-                    "{durability:?}: at {number} {now:?} is on the medium, before {on_medium:?}"
+                    "{setting:?}: at {number} {now:?} is on the medium, before {on_medium:?}"
                 );
                 on_medium = now;
             }
@@ -166,13 +179,13 @@ pub(crate) fn at_every_operation(durability: Durability) {
 }
 
 /// Goes down at every operation of the life, and again at every one of the start after that.
-pub(crate) fn at_every_operation_of_a_start(durability: Durability) {
+pub(crate) fn at_every_operation_of_a_start(setting: Setting) {
     let moment = Moment::Due;
-    for number in 1..=operations(durability) {
+    for number in 1..=operations(setting) {
         for (first, second) in TWICE {
             let first = (Cut { number, moment }, first);
             let starts = (1..).map(|number| (Cut { number, moment }, second));
-            let is_reached = |second| Trial::new(durability).holds(&[first, second]);
+            let is_reached = |second| Trial::new(setting).holds(&[first, second]);
             assert!(
                 starts.take_while(|&second| is_reached(second)).count() > 2,
                 "a start writes"
@@ -182,34 +195,39 @@ pub(crate) fn at_every_operation_of_a_start(durability: Durability) {
 }
 
 /// Loses its power at every operation of the life, and stops in order before anybody is back.
-pub(crate) fn at_every_operation_and_stopped_early(durability: Durability) {
+pub(crate) fn at_every_operation_and_stopped_early(setting: Setting) {
     let moment = Moment::Due;
-    for number in 1..=operations(durability) {
+    for number in 1..=operations(setting) {
         for crash in [CUT, TORN] {
-            let mut trial = Trial::new(durability);
+            let mut trial = Trial::new(setting);
             let ran = trial.run_with_stop(Cut { number, moment }, crash);
-            ran.unwrap_or_else(|what| panic!("{durability:?} {number} {crash:?}: {what}"));
+            ran.unwrap_or_else(|what| panic!("{setting:?} {number} {crash:?}: {what}"));
         }
     }
 }
 
 /// How many there are if nothing goes wrong.
-fn operations(durability: Durability) -> usize {
-    let mut trial = Trial::new(durability);
+fn operations(setting: Setting) -> usize {
+    let mut trial = Trial::new(setting);
     trial.holds(&[]);
     trial.world.steps.count
 }
 
 impl Trial {
-    fn new(durability: Durability) -> Self {
-        let mut world = World::without_start(SEED, SIZE, Seed(SEED));
+    fn new(setting: Setting) -> Self {
+        let size = Size {
+            nodes: 1,
+            cores: setting.cores,
+        };
+        let mut world = World::without_start(SEED, size, Seed(SEED));
         world.calm = true;
         world.is_untraced = true;
-        world.durability = durability;
+        world.durability = setting.durability;
         for core in &mut world.cores {
             core.disk_mut().is_steady = true;
         }
         Self {
+            setting,
             world,
             past: Vec::new(),
             is_stopping: false,
@@ -220,7 +238,7 @@ impl Trial {
     /// Whether it has gone down each time it was said.
     fn holds(&mut self, crashes: &[(Cut, Crash)]) -> bool {
         let ran = self.run(crashes);
-        ran.unwrap_or_else(|what| panic!("{:?} {crashes:?}: {what}", self.world.durability))
+        ran.unwrap_or_else(|what| panic!("{:?} {crashes:?}: {what}", self.setting))
     }
 
     /// Lives, goes down where it is said, and again, counted from there, and comes right.
@@ -259,7 +277,7 @@ impl Trial {
         for (client, scope) in [(1, Scope::Zone), (3, Scope::Global), (4, Scope::DataCenter)] {
             (0..3).for_each(|service| world.subscribe(client, service, "zone-a", scope));
         }
-        for (act, ticks) in script() {
+        for (act, ticks) in script(self.setting.disks_fail) {
             self.act(act);
             self.pass(ticks)?;
         }
@@ -301,6 +319,12 @@ impl Trial {
             Act::Die(client) => {
                 world.leave(client, Duration::ZERO, EndedBy::Peer);
                 world.clients[client].lives = false;
+            }
+            Act::DisksFail(time) => {
+                let until = world.now.monotonic + time;
+                for core in &mut world.cores {
+                    core.disk_mut().fail_until(until);
+                }
             }
             Act::Later(by) => {
                 world.now.wall_ms += u64::try_from(by.as_millis()).expect("a short time");
@@ -420,7 +444,7 @@ impl Trial {
 }
 
 /// What happens, and for how many ticks afterwards nothing else does.
-fn script() -> Vec<(Act, usize)> {
+fn script(disks_fail: bool) -> Vec<(Act, usize)> {
     let mut script = vec![
         (Act::Publish(0, 0, "zone-a"), 0),
         (Act::Publish(0, 1, "zone-b"), 0),
@@ -438,6 +462,18 @@ fn script() -> Vec<(Act, usize)> {
     // Twice what is live, and more: a snapshot.
     for round in 0..14 {
         script.push((Act::Republish(round % 2, 0), 3));
+    }
+    if disks_fail {
+        script.extend([
+            (Act::DisksFail(FAILING), 0),
+            (Act::Republish(0, 0), 10),
+            (Act::Publish(0, 2, "zone-a"), 10),
+            (Act::Unpublish(1, 2), 20),
+        ]);
+        // While a snapshot is tried again, and once more behind it.
+        for round in 0..16 {
+            script.push((Act::Republish(round % 2, 0), 7));
+        }
     }
     script.extend([
         (Act::Nothing, 20),
