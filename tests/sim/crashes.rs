@@ -18,7 +18,7 @@ use crate::script;
 use crate::sockets::Push;
 use crate::world::{ConnectionKey, Size, World};
 
-pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const INTERVAL: Durability = Durability::Interval(Duration::from_secs(1));
 /// Journals believe to be among so many that a log is replaced as soon as it has 640 bytes more than twice what is live.
 const SHARDS: u16 = u16::MAX;
 /// Clients need so long to come back.
@@ -38,17 +38,18 @@ pub(crate) enum Loss {
 
 /// Crashes amid all the work of clients that have no accident of their own; at the end everything must come right.
 pub(crate) fn run(seed: u64, size: Size, planted: Option<Planted>) -> Result<u64, String> {
-    run_with(seed, size, planted, Seed(seed))
+    run_with(seed, size, planted, Seed(seed), INTERVAL)
 }
 
-/// The same with tables of another seed, which must make no difference.
+/// The same with tables of another seed, which must make no difference, and this durability.
 pub(crate) fn run_with(
     seed: u64,
     size: Size,
     planted: Option<Planted>,
     tables: Seed,
+    durability: Durability,
 ) -> Result<u64, String> {
-    let mut world = World::with_disks(seed, size, planted, tables);
+    let mut world = World::with_disks(seed, size, planted, tables, durability);
     world.populate();
     world.calm = true;
     for round in 0..8 {

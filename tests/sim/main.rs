@@ -99,10 +99,15 @@ fn a_node_that_goes_down_and_comes_back_shows_nobody_less() {
 }
 
 fn crash_holds(seed: u64, size: Size) {
-    let first = crashes::run(seed, size, None);
-    let trace = first.unwrap_or_else(|what| panic!("{size:?} {what}"));
-    let again = crashes::run_with(seed, size, None, Seed(!seed));
-    assert_eq!(again, Ok(trace), "seed={seed} {size:?} differs from itself");
+    for durability in [crashes::INTERVAL, Durability::Always] {
+        let run = |tables| crashes::run_with(seed, size, None, tables, durability);
+        let trace = run(Seed(seed)).unwrap_or_else(|what| panic!("{size:?} {durability:?} {what}"));
+        assert_eq!(
+            run(Seed(!seed)),
+            Ok(trace),
+            "seed={seed} {size:?} {durability:?} differs from itself"
+        );
+    }
 }
 
 /// Lives of one core and of two, with sound disks and with some that fail for a while.
@@ -119,7 +124,7 @@ fn settings(durability: Durability) -> impl Iterator<Item = Setting> {
 
 #[test]
 fn a_node_that_goes_down_at_any_step_of_its_disk_loses_nothing() {
-    settings(Durability::Interval(crashes::SYNC_INTERVAL)).for_each(steps::at_every_operation);
+    settings(crashes::INTERVAL).for_each(steps::at_every_operation);
 }
 
 #[test]
@@ -129,14 +134,12 @@ fn a_node_that_syncs_always_loses_nothing_with_the_power_at_any_step() {
 
 #[test]
 fn a_node_that_goes_down_again_at_any_step_of_its_start_loses_nothing() {
-    settings(Durability::Interval(crashes::SYNC_INTERVAL))
-        .for_each(steps::at_every_operation_of_a_start);
+    settings(crashes::INTERVAL).for_each(steps::at_every_operation_of_a_start);
 }
 
 #[test]
 fn a_node_that_stops_before_it_has_made_up_for_a_loss_of_power_does_so_later() {
-    settings(Durability::Interval(crashes::SYNC_INTERVAL))
-        .for_each(steps::at_every_operation_and_stopped_early);
+    settings(crashes::INTERVAL).for_each(steps::at_every_operation_and_stopped_early);
 }
 
 #[test]
@@ -183,9 +186,7 @@ fn many_seeds() {
             }
         }
         for &size in &SIZES[..3] {
-            if let Err(what) = crashes::run(seed, size, None) {
-                panic!("{size:?} {what}");
-            }
+            crash_holds(seed, size);
         }
     }
 }

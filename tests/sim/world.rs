@@ -17,7 +17,7 @@ use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 
 use crate::client::Client;
-use crate::crashes::SYNC_INTERVAL;
+use crate::crashes::INTERVAL;
 use crate::disk::{Disk, Done};
 use crate::invariants::{self, Truth};
 use crate::planted::{Mischief, Planted};
@@ -121,7 +121,7 @@ impl World {
             tables,
             life: 0,
             boot: 0,
-            durability: Durability::Interval(SYNC_INTERVAL),
+            durability: INTERVAL,
             random: Random::new(seed),
             now: Now {
                 monotonic: Instant(1_000_000_000),
@@ -157,9 +157,11 @@ impl World {
         size: Size,
         planted: Option<Planted>,
         tables: Seed,
+        durability: Durability,
     ) -> Self {
         let mut world = Self::without_start(seed, size, tables);
         world.planted = planted;
+        world.durability = durability;
         for core in 0..world.cores.len() {
             world.restart(core);
             world.finish_start(core);
