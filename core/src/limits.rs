@@ -165,6 +165,8 @@ pub const JOURNAL_SLICE_BYTES: usize = 128 << 10;
 /// What the logs of all shards of a node may have beyond twice their live size. With the snapshot that replaces one, and what is
 /// written meanwhile, the disk holds at most three times the live size and 64 MiB.
 pub const JOURNAL_SLACK_BYTES: u64 = 40 << 20;
+/// For what the logs of all shards of a node grow by next, room is set aside; it counts among those 64 MiB.
+pub const JOURNAL_AHEAD_BYTES: u64 = 8 << 20;
 /// Segments of one shard; each start adds one.
 pub const JOURNAL_SEGMENTS_MAX: usize = 64;
 

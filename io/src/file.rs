@@ -22,7 +22,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rollcall_core::data::journal::{File, Lane, Operation};
@@ -37,10 +37,15 @@ use self::ring::{Ended, FileRing};
 use crate::clock::Clock;
 use crate::executor::{Ringer, rt};
 
+/// A file that has grown so far grows on, and has room set aside in large pieces: page by page that takes as long as the writes.
+const ALLOCATED_FROM: u64 = 1 << 20;
+
 /// The files of one shard. Lives on its core's executor.
 pub struct Directory {
     folder: Folder,
     itself: Arc<OsFile>,
+    /// So many bytes ahead of what is written room is set aside.
+    ahead: u64,
     open: BTreeMap<File, Arc<OpenFile>>,
     ring: FileRing,
     /// What the ring does.
@@ -68,6 +73,8 @@ struct OpenFile {
     file: OsFile,
     /// Its entry in the directory is on the medium. Not known of a file that was there before.
     is_listed: AtomicBool,
+    /// Up to here room is set aside; far away if it cannot be.
+    allocated: AtomicU64,
 }
 
 /// A write or sync on its way through the ring.
@@ -98,8 +105,15 @@ enum Beside {
 
 impl OpenFile {
     fn new(file: OsFile) -> Arc<Self> {
-        let is_listed = AtomicBool::new(false);
-        Arc::new(Self { file, is_listed })
+        Arc::new(Self {
+            file,
+            is_listed: AtomicBool::new(false),
+            allocated: AtomicU64::new(ALLOCATED_FROM),
+        })
+    }
+
+    fn lacks_room(&self, end: u64) -> bool {
+        self.allocated.load(Relaxed) < end
     }
 }
 
@@ -116,15 +130,16 @@ impl InRing {
 }
 
 impl Directory {
-    /// Opens the directory, which is made if it is not there. What ends rings `ringer`. Blocks, so call it before the core serves, and
-    /// on the core's thread.
-    pub fn open(path: &Path, ringer: &Ringer) -> Result<Self, DiskError> {
+    /// Opens the directory, which is made if it is not there. What ends rings `ringer`. For files of more than a megabyte room is set
+    /// aside for so many bytes ahead. Blocks, so call it before the core serves, and on the core's thread.
+    pub fn open(path: &Path, ringer: &Ringer, ahead: u64) -> Result<Self, DiskError> {
         let folder = Folder::new(path);
         folder.make()?;
         let failed = |error| DiskError::new("opening", path, &error);
         Ok(Self {
             itself: Arc::new(OsFile::open(path).map_err(failed)?),
             folder,
+            ahead,
             open: BTreeMap::new(),
             ring: FileRing::new(ringer.descriptor()).map_err(failed)?,
             in_ring: None,
@@ -174,6 +189,12 @@ impl Directory {
                 let name = CString::new(now.file.to_string()).expect("no name of ours has a zero");
                 self.ring.open(&self.itself, name);
             }
+            (Doing::Write { at, .. }, Some(open))
+                if open.lacks_room(at + now.bytes.len() as u64) =>
+            {
+                let bytes = now.bytes.len() as u64 + self.ahead;
+                self.ring.allocate(&open.file, *at, bytes);
+            }
             (Doing::Write { at, written }, Some(open)) => {
                 let bytes = std::mem::take(&mut now.bytes);
                 self.ring
@@ -203,6 +224,15 @@ impl Directory {
         match ended {
             Ended::Opened(file) => {
                 self.open.insert(now.file, OpenFile::new(file?));
+                Ok(false)
+            }
+            Ended::Allocated(result) => {
+                if let (Doing::Write { at, .. }, Some(open)) = (&now.doing, &now.held) {
+                    // A write says itself if there is no room; and not every file system can set it aside.
+                    let end = at + now.bytes.len() as u64 + self.ahead;
+                    let end = result.map_or(u64::MAX, |()| end);
+                    open.allocated.store(end, Relaxed);
+                }
                 Ok(false)
             }
             Ended::Written(result, bytes) => {

@@ -335,7 +335,11 @@ async fn prepare_core(
     let path = journals.path_of(seat.core);
     let files = match journals.durability() {
         Durability::Off => None,
-        _ => Some(Directory::open(&path, &seat.ringer).map_err(StartError::unavailable)?),
+        _ => {
+            let ahead = limits::JOURNAL_AHEAD_BYTES / u64::from(journals.cores());
+            let files = Directory::open(&path, &seat.ringer, ahead);
+            Some(files.map_err(StartError::unavailable)?)
+        }
     };
     let admission = Arc::clone(&plan.admission);
     let net = Net::new(

@@ -126,6 +126,11 @@ impl Journals {
         self.durability
     }
 
+    /// How many shards there are.
+    pub(crate) fn cores(&self) -> u16 {
+        self.cores
+    }
+
     /// Which start of the machine this is.
     pub(crate) fn boot_id(&self) -> [u8; 16] {
         self.boot_id
@@ -334,13 +339,12 @@ impl Reading<'_> {
         let mut segments = Vec::new();
         let mut end = None;
         for &segment in &manifest.segments {
-            let len = folder
-                .len(File::Segment(segment))
-                .map_err(RecoveryError::Disk)?;
+            let file = File::Segment(segment);
             // One that was never begun need not be kept, and cannot be synced.
-            if len > 0 {
+            if folder.len(file).map_err(RecoveryError::Disk)? > 0 {
                 let salt = is_sound.then(|| manifest.salt(segment));
                 end = Some(self.read_segment(shard, folder, segment, salt, cleans)?);
+                let len = folder.len(file).map_err(RecoveryError::Disk)?;
                 segments.push((segment, len));
             }
         }
@@ -373,8 +377,9 @@ impl Reading<'_> {
             salt,
         });
         let path = folder.path().join(file.to_string());
-        let mut refused = None;
+        let (mut refused, mut len) = (None, 0);
         let read = folder.read(file, |chunk| {
+            len += chunk.len() as u64;
             if refused.is_some() {
                 return;
             }
@@ -406,9 +411,11 @@ impl Reading<'_> {
         let tail = scanner.finish();
         if let Tail::Torn { offset } = tail {
             tracing::info!(file = %path.display(), offset, "journal ends in the middle of a write, the rest is cut");
-            if cleans {
-                folder.truncate(file, offset).map_err(RecoveryError::Disk)?;
-            }
+            len = offset;
+        }
+        if cleans {
+            // Also where nothing is to cut: what was set aside behind the end for more to come is given back.
+            folder.truncate(file, len).map_err(RecoveryError::Disk)?;
         }
         Ok(End {
             boot_id,

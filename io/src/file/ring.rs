@@ -21,6 +21,7 @@ const ENTRIES: u32 = 2;
 /// What the kernel is doing, with the memory that it reads.
 enum UnderWay {
     Open { _path: CString },
+    Allocate,
     Write { bytes: Vec<u8> },
     Sync,
 }
@@ -28,6 +29,7 @@ enum UnderWay {
 /// How an operation ended, with what it was given.
 pub(super) enum Ended {
     Opened(io::Result<OsFile>),
+    Allocated(io::Result<()>),
     Written(io::Result<usize>, Vec<u8>),
     Synced(io::Result<()>),
 }
@@ -57,6 +59,14 @@ impl FileRing {
             .flags(libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC)
             .mode(0o666);
         self.start(entry.build(), UnderWay::Open { _path: name });
+    }
+
+    /// Has room set aside for so many bytes behind `at`; the file is as long as it was. `file` stays open until the end.
+    pub(super) fn allocate(&mut self, file: &OsFile, at: u64, bytes: u64) {
+        let entry = opcode::Fallocate::new(types::Fd(file.as_raw_fd()), bytes)
+            .offset(at)
+            .mode(libc::FALLOC_FL_KEEP_SIZE);
+        self.start(entry.build(), UnderWay::Allocate);
     }
 
     /// Writes the bytes from `from` on to the place `at`. `file` stays open until the end.
@@ -104,6 +114,7 @@ impl FileRing {
         }
         let result = self.ring.completion().next()?.result();
         let error = || io::Error::from_raw_os_error(-result);
+        let done = || if result < 0 { Err(error()) } else { Ok(()) };
         let ended = match self.under_way.take()? {
             UnderWay::Open { .. } if result >= 0 => {
                 Ended::Opened(Ok(OsFile::from(sys::own_completed(result))))
@@ -112,7 +123,8 @@ impl FileRing {
             UnderWay::Write { bytes } => {
                 Ended::Written(usize::try_from(result).map_err(|_| error()), bytes)
             }
-            UnderWay::Sync => Ended::Synced(if result < 0 { Err(error()) } else { Ok(()) }),
+            UnderWay::Allocate => Ended::Allocated(done()),
+            UnderWay::Sync => Ended::Synced(done()),
         };
         Some(ended)
     }

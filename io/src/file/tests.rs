@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::future::Future;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc;
@@ -12,6 +13,7 @@ use super::*;
 use crate::executor::{self, Bell};
 
 const SEGMENT: File = File::Segment(7);
+const AHEAD: u64 = 4 << 20;
 
 fn write(file: File, at: u64, bytes: &[u8]) -> Operation {
     let bytes = bytes.to_vec();
@@ -49,7 +51,7 @@ where
     let ringer = Ringer::new().expect("a descriptor");
     let rings = ringer.clone();
     let ran = executor::run_control(&ringer, |bell| async move {
-        let directory = Directory::open(&path, &rings).expect("a directory");
+        let directory = Directory::open(&path, &rings, AHEAD).expect("a directory");
         main(Disk { directory, bell }).await
     });
     ran.expect("an executor")
@@ -59,6 +61,45 @@ fn folder() -> (TempDir, PathBuf) {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let path = temporary.path().join("new").join("shard");
     (temporary, path)
+}
+
+#[test]
+fn a_file_that_grows_has_room_ahead_and_is_as_long_as_what_was_written() {
+    let (_temporary, path) = folder();
+    let bytes = vec![7; 600 << 10];
+    let file = path.join("0000000007.segment");
+
+    let allocated = on_a_core(path, {
+        async move |mut disk| {
+            let mut allocated = Vec::new();
+            for number in 0..4 {
+                let at = number * bytes.len() as u64;
+                let end = disk.run(Lane::Turn, write(SEGMENT, at, &bytes)).await;
+                assert!(end.result.is_ok(), "{end:?}");
+                let end = disk
+                    .run(Lane::Turn, Operation::Sync { file: SEGMENT })
+                    .await;
+                assert!(end.result.is_ok(), "{end:?}");
+                let metadata = fs::metadata(&file).expect("a segment");
+                assert_eq!(metadata.len(), at + bytes.len() as u64);
+                allocated.push(metadata.blocks() * 512);
+            }
+            assert!(
+                fs::read(&file)
+                    .expect("a segment")
+                    .iter()
+                    .all(|byte| *byte == 7)
+            );
+            allocated
+        }
+    });
+
+    let [small, large, ..] = allocated[..] else {
+        panic!("{allocated:?}")
+    };
+    assert!(small < 1 << 20, "{allocated:?}");
+    assert!(large >= (1200 << 10) + AHEAD, "{allocated:?}");
+    assert_eq!(allocated[1..], [large; 3], "there was room");
 }
 
 #[test]
