@@ -617,6 +617,8 @@ impl Journal {
     /// Nothing that was written counts any more, until a snapshot is complete.
     fn fail(&mut self, now: Instant, error: String) {
         let pause = match self.condition {
+            // What was under way when it failed ends so, too.
+            Condition::Failed { retry_at, .. } if now < retry_at => return,
             Condition::Failed { pause, .. } => (pause * 2).min(limits::JOURNAL_RETRY_MAX),
             _ => limits::JOURNAL_RETRY_MIN,
         };

@@ -26,6 +26,7 @@ const OTHER: Member = Member {
 
 mod journal;
 mod restart;
+mod seal;
 
 struct Shard {
     data: Data,

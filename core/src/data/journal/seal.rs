@@ -1,9 +1,10 @@
 //! The orderly end: the last that is written is the word that nothing lacks, and it is over when all is on the medium.
 
-use super::Journal;
 use super::live::Live;
 use super::record::Record;
 use super::snapshot::Snapshot;
+use super::{Condition, Journal};
+use crate::machine::Instant;
 
 /// How far the orderly end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,19 +16,24 @@ pub(super) enum Seal {
 }
 
 impl Journal {
-    /// Nothing follows: what is there is written, and then the word that it is complete.
+    /// Nothing follows: what is there is written, and then the word that it is complete. A disk that has failed is tried once more, now.
     pub fn seal(&mut self) {
-        if self.seal == Seal::Open {
-            self.seal = match self.live {
-                Some(_) => Seal::Wanted,
-                None => Seal::Done,
-            };
+        if self.seal != Seal::Open {
+            return;
         }
+        self.seal = match (&mut self.condition, &self.live) {
+            (Condition::Failed { retry_at, .. }, _) => {
+                *retry_at = Instant::default();
+                Seal::Wanted
+            }
+            (_, Some(_)) => Seal::Wanted,
+            (_, None) => Seal::Done,
+        };
     }
 
     /// Whether the orderly end is on the medium, or cannot be.
     pub fn is_sealed(&self) -> bool {
-        self.seal == Seal::Done || self.live.is_none()
+        self.seal == Seal::Done || self.condition == Condition::Off
     }
 
     /// Says the last word, if it is wanted.

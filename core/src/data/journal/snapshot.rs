@@ -93,7 +93,7 @@ impl Snapshot {
 
     /// Whether something of the log before the live segment may be in the kernel only.
     pub(super) fn awaits_medium(&self) -> bool {
-        self.replaces_sync || matches!(self.stage, Stage::SyncOld(_))
+        self.replaces_sync || self.follows_gap || matches!(self.stage, Stage::SyncOld(_))
     }
 
     /// Whether no manifest names it or its live segment yet, as changes before them are in no log: with what follows such a gap alone, a
@@ -133,10 +133,11 @@ impl Journal {
             }
             Condition::Off | Condition::Behind { .. } => false,
         };
-        if is_due && self.seal == Seal::Open {
+        let makes_up = matches!(self.condition, Condition::Failed { .. });
+        if is_due && (self.seal == Seal::Open || makes_up && self.seal == Seal::Wanted) {
             self.wants_snapshot = false;
             self.snapshot = Some(Snapshot {
-                follows_gap: matches!(self.condition, Condition::Failed { .. }),
+                follows_gap: makes_up,
                 ..Snapshot::new()
             });
         }
