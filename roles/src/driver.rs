@@ -333,9 +333,10 @@ impl Driver {
     fn turn(&mut self, shares_cpu: bool) -> bool {
         self.roles.now = Clock::now();
         self.roles.stats.turns += 1;
-        let mut worked = self.net.poll(self.roles.now, &mut self.roles);
+        // First: the write of the turn before has ended, and its memory, still near, takes the records of this one.
+        let mut worked = self.hear_disk();
+        worked |= self.net.poll(self.roles.now, &mut self.roles);
         self.roles.attend();
-        worked |= self.hear_disk();
         worked |= self.receive();
         worked |= self.hand_over();
         self.roles.settle();
