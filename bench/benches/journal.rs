@@ -5,15 +5,21 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rollcall_core::data::journal::record::{Record, Told};
+use rollcall_core::data::journal::record::{Entry, Record, Told};
 use rollcall_core::data::journal::replay::{Replay, Replayed};
 use rollcall_core::data::journal::segment::{
     BLOCK_BYTES, Expected, Header, Scanned, Scanner, SegmentWriter, stored_len,
 };
-use rollcall_core::names::{DataInfoId, Interner, Name, RegisterId};
+use rollcall_core::names::{DataInfoId, Interner, RegisterId};
 use rollcall_core::publisher::{Holder, Order, Publisher};
 use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
+
+/// Who keep renewing what they publish, a service each, so many registrations in a run.
+const CLIENTS: usize = 2;
+const RUN: usize = 32;
+/// What one write takes.
+const GATHERED_BYTES: usize = 256 << 10;
 
 const SEED: Seed = Seed(7);
 const SERVICES: usize = 1_000;
@@ -29,9 +35,10 @@ fn service(number: usize) -> DataInfoId {
     )
 }
 
-fn publisher(number: usize) -> Publisher {
-    let address = [10, 0, (number >> 8) as u8, number as u8];
-    let mut text = format!("{address:?}:12200?appName=bench");
+fn publisher(number: usize, names: &mut Interner) -> Publisher {
+    let client = number / RUN;
+    let address = [10, 0, (client >> 8) as u8, client as u8];
+    let mut text = format!("{address:?}:{number}?appName=bench");
     text.extend(std::iter::repeat_n('x', 200 - text.len()));
     Publisher {
         register_id: RegisterId::new(&format!("6ed653d2-e57c-4947-a14d-{number:012x}")),
@@ -41,8 +48,8 @@ fn publisher(number: usize) -> Publisher {
             stamp: 0,
             timestamp: 1_795_322_736_982,
         },
-        zone: Name::from("DEFAULT_ZONE"),
-        app: Name::from("bench"),
+        zone: names.intern("DEFAULT_ZONE"),
+        app: names.intern("bench"),
         address: (address, 12_200).into(),
         registered_ms: 1_795_322_736_990,
         boxes: [text.as_str()].into_iter().collect(),
@@ -51,6 +58,10 @@ fn publisher(number: usize) -> Publisher {
 
 fn version(number: usize) -> DatumVersion {
     DatumVersion::new((1 << 53) + number as u64 * 8)
+}
+
+fn put<'a>(data_info_id: &'a DataInfoId, publisher: &'a Publisher, number: usize) -> Entry<'a> {
+    Entry::put(data_info_id, publisher, version(number))
 }
 
 fn writer(out: &mut Vec<u8>) -> SegmentWriter {
@@ -68,16 +79,17 @@ fn writer(out: &mut Vec<u8>) -> SegmentWriter {
 fn segment(services: &[DataInfoId], is_snapshot: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = writer(&mut bytes);
+    let mut names = Interner::new(SEED);
     for number in 0..PUBLISHERS {
         let service = if is_snapshot {
             number / (PUBLISHERS / SERVICES)
         } else {
             number % SERVICES
         };
-        let publisher = publisher(number);
-        let record = Record::put(&services[service], &publisher, version(number));
-        writer.append(&record, &mut bytes);
+        let publisher = publisher(number, &mut names);
+        writer.append(&put(&services[service], &publisher, number), &mut bytes);
     }
+    writer.close(&mut bytes);
     bytes
 }
 
@@ -104,31 +116,37 @@ fn replay(segment: &[u8]) -> Replayed {
 }
 
 fn append(c: &mut Criterion) {
-    let service = service(1);
-    let publisher = publisher(1);
-    let record = Record::put(&service, &publisher, version(1));
-    println!("a record of a publisher: {} bytes", stored_len(&record));
+    let services: Vec<_> = (0..CLIENTS).map(service).collect();
+    let mut names = Interner::new(SEED);
+    let publishers: Vec<_> = (0..CLIENTS * RUN)
+        .map(|number| publisher(number, &mut names))
+        .collect();
+    let entry = put(&services[0], &publishers[0], 1);
+    println!("a record of a publisher: {} bytes", stored_len(&entry));
     let mut out = Vec::with_capacity(1 << 20);
     let mut writer = writer(&mut out);
     let mut group = c.benchmark_group("journal_write");
     group.throughput(Throughput::Elements(1));
+    let mut number = 0;
     group.bench_function("append", |b| {
         b.iter(|| {
-            if out.len() > 512 << 10 {
+            if out.len() > GATHERED_BYTES {
+                writer.close(&mut out);
                 out.clear();
             }
-            writer.append(black_box(&record), &mut out);
+            number += 1;
+            let client = number / RUN % CLIENTS;
+            let publisher = &publishers[number % publishers.len()];
+            writer.append(&put(&services[client], publisher, number), &mut out);
         });
     });
     group.bench_function("encode", |b| {
         b.iter(|| {
             out.clear();
-            black_box(&record).encode(&mut Told::default(), &mut out);
+            black_box(entry).encode(&mut Told::default(), &mut out);
         });
     });
-    group.bench_function("encoded_len", |b| {
-        b.iter(|| black_box(&record).encoded_len())
-    });
+    group.bench_function("encoded_len", |b| b.iter(|| black_box(entry).encoded_len()));
     group.finish();
 }
 

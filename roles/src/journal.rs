@@ -14,9 +14,12 @@ use std::path::{Path, PathBuf};
 
 use rollcall_core::data::journal::File;
 use rollcall_core::data::journal::manifest::{Current, Manifest, ManifestError};
-use rollcall_core::data::journal::record::Record;
+use rollcall_core::data::journal::record::{Entry, Record};
 use rollcall_core::data::journal::replay::{Replay, Replayed};
-use rollcall_core::data::journal::segment::{Expected, Scanned, Scanner, Tail, stored_len};
+use rollcall_core::data::journal::segment::{
+    Expected, Header, Scanned, Scanner, SegmentWriter, Tail,
+};
+use rollcall_core::limits::JOURNAL_SLICE_BYTES;
 use rollcall_core::names::Interner;
 use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
@@ -330,20 +333,26 @@ impl<'a> Reading<'a> {
 
 /// What a snapshot of it would take.
 fn live_bytes(replayed: &Replayed) -> u64 {
-    let mut bytes = 0;
+    let mut out = Vec::new();
+    let mut writer = SegmentWriter::new(&Header::default(), &mut out);
     for service in &replayed.services {
         if service.publishers.is_empty() {
-            bytes += stored_len(&Record::empty(&service.data_info_id, service.version));
+            writer.append(
+                &Entry::empty(&service.data_info_id, service.version),
+                &mut out,
+            );
         }
         for publisher in &service.publishers {
-            bytes += stored_len(&Record::put(
-                &service.data_info_id,
-                publisher,
-                service.version,
-            ));
+            let entry = Entry::put(&service.data_info_id, publisher, service.version);
+            writer.append(&entry, &mut out);
+            if out.len() >= JOURNAL_SLICE_BYTES {
+                writer.close(&mut out);
+                out.clear();
+            }
         }
     }
-    bytes as u64
+    writer.close(&mut out);
+    writer.len()
 }
 
 /// The bytes of a small file; none if it is not there.

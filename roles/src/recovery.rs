@@ -250,10 +250,13 @@ impl Journals {
         // Of several shards that of another start of the machine counts.
         let boots = ends.iter().filter_map(written_in);
         former.boot_id = boots.max_by_key(|boot_id| *boot_id != self.boot_id);
+        let damages = reading.damages;
+        let replayed = reading.finish();
+        former.records = replayed.records;
         Ok(Recovered {
             former,
-            damages: reading.damages,
-            replayed: reading.finish(),
+            damages,
+            replayed,
         })
     }
 
@@ -354,9 +357,9 @@ impl Reading<'_> {
         let former = Former {
             segments,
             next_segment: manifest.next_segment,
-            boot_id: None,
             key: manifest.key,
             needs_snapshot: !is_sound || self.damages > 0,
+            ..Former::default()
         };
         Ok((Some(former), end))
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rollcall_core::data::journal::File;
 use rollcall_core::data::journal::manifest::{Current, Manifest};
-use rollcall_core::data::journal::record::Record;
+use rollcall_core::data::journal::record::{Entry, Record};
 use rollcall_core::data::journal::segment::{
     BLOCK_BYTES, Expected, Header, Scanned, Scanner, SegmentWriter, Tail,
 };
@@ -57,7 +57,7 @@ fn segments_of(folder: &Path, shard: u16) -> Vec<Segment> {
 }
 
 impl Segment {
-    /// Reads it: where each record begins, and the service it puts a publisher to.
+    /// Reads it: where the batch of each record begins, and the service it puts a publisher to.
     fn puts(&self) -> (Vec<(u64, Option<String>)>, Tail) {
         let mut scanner = Scanner::new(self.expected.clone());
         let mut records = Vec::new();
@@ -78,21 +78,18 @@ impl Segment {
         (records, scanner.finish())
     }
 
-    /// The services of the publishers whose records have a byte there.
+    /// The services of the publishers whose records are in batches that have a byte there.
     fn services_between(&self, from: u64, to: u64) -> BTreeSet<String> {
         let records = self.puts().0;
-        let ends = records
-            .iter()
-            .skip(1)
-            .map(|(offset, _)| *offset)
-            .chain([self.len()]);
+        let begins: BTreeSet<_> = records.iter().map(|(begin, _)| *begin).collect();
+        let end_of = |begin: u64| {
+            let next = begins.range(begin + 1..).next();
+            next.copied().unwrap_or_else(|| self.len())
+        };
         let touched = records
             .iter()
-            .zip(ends)
-            .filter(|((begin, _), end)| *begin < to && *end > from);
-        touched
-            .filter_map(|((_, service), _)| service.clone())
-            .collect()
+            .filter(|(begin, _)| *begin < to && end_of(*begin) > from);
+        touched.filter_map(|(_, service)| service.clone()).collect()
     }
 
     fn len(&self) -> u64 {
@@ -179,7 +176,7 @@ on_one_and_two_cores! {
 
     fn damage_and_a_torn_tail_cost_their_block_and_are_told(cores: usize) {
         let mut node = Rollcall::start(cores);
-        let services = services(500);
+        let services = services(4_000);
         let value = "x".repeat(300);
         let mut publisher = node.client();
         publisher.publish_all(&services, "a", 1, &value);
@@ -206,12 +203,12 @@ on_one_and_two_cores! {
         }
         let [from, to, offset] = [(damage, "from"), (damage, "to"), (torn, "offset")].map(|(line, key)| line[key].as_u64());
         assert!(from.is_some_and(|from| from <= damaged_at), "{damage}");
-        // It ends with the block, or with the record that goes on in the next.
+        // It ends with the block, or with the batch that goes on in the next.
         assert!(to.is_some_and(|to| (block_end..block_end + 1_000).contains(&to)), "{damage}");
         assert_eq!(offset, Some(len), "{torn}");
         assert_eq!(node.metric("rollcall_journal_damages_total"), 1);
         let (gone, sound): (Vec<_>, Vec<_>) = services.iter().cloned().partition(|service| lost.contains(service));
-        assert!(!gone.is_empty() && gone.len() <= BLOCK_BYTES / value.len(), "{gone:?}");
+        assert!(!gone.is_empty() && gone.len() < services.len() / 4, "{gone:?}");
         let mut observer = node.client();
         observer.subscribe_all(&services);
         for list in observer.lists_until(&sound, &[&value]) {
@@ -463,8 +460,9 @@ fn write_journal(data_dir: &Path, boot_id: [u8; 16], version: DatumVersion, ceil
     let service = DataInfoId::new("old", DEFAULT_INSTANCE_ID, DEFAULT_GROUP);
     let mut bytes = Vec::new();
     let mut writer = SegmentWriter::new(&header, &mut bytes);
-    writer.append(&Record::Ceiling { version: ceiling }, &mut bytes);
-    writer.append(&Record::put(&service, &publisher, version), &mut bytes);
+    writer.append(&Entry::Ceiling { version: ceiling }, &mut bytes);
+    writer.append(&Entry::put(&service, &publisher, version), &mut bytes);
+    writer.close(&mut bytes);
     let current = Current { era: 0, cores: 1 };
     for (path, bytes) in [
         (shard.join(File::Segment(0).to_string()), bytes),

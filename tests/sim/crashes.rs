@@ -18,7 +18,8 @@ use crate::script;
 use crate::sockets::Push;
 use crate::world::{ConnectionKey, Size, World};
 
-pub(crate) const INTERVAL: Durability = Durability::Interval(Duration::from_secs(1));
+pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const INTERVAL: Durability = Durability::Interval(SYNC_EVERY);
 /// Journals believe to be among so many that a log is replaced as soon as it has 640 bytes more than twice what is live.
 const SHARDS: u16 = u16::MAX;
 /// Clients need so long to come back.

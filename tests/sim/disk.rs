@@ -260,17 +260,16 @@ impl Disk {
             segments.push((segment, bytes.len() as u64));
         }
         self.clean(&segments);
+        let replayed = replay.finish();
         let former = Former {
             segments,
+            records: replayed.records,
             next_segment: manifest.next_segment,
             boot_id,
             key: manifest.key,
             needs_snapshot: is_damaged,
         };
-        Found {
-            former,
-            replayed: replay.finish(),
-        }
+        Found { former, replayed }
     }
 
     fn clean(&mut self, kept: &[(u64, u64)]) {

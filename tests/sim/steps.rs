@@ -10,7 +10,7 @@ use rollcall_core::names::Scope;
 use rollcall_core::session::{self, EndedBy};
 use rollcall_core::tables::Seed;
 
-use crate::crashes::{Loss, Versions, is_all_there};
+use crate::crashes::{INTERVAL, Loss, SYNC_EVERY, Versions, is_all_there};
 use crate::disk::Fate;
 use crate::invariants;
 use crate::life::{TICK, Zone, step};
@@ -97,7 +97,7 @@ enum Act {
 struct Trial {
     setting: Setting,
     world: World,
-    /// What the owner had at the end of each tick of this life.
+    /// What the owner had at the end of each tick of this life, but not what a disk failed before it had to have it.
     past: Vec<(Instant, Versions)>,
     is_stopping: bool,
     /// What the last start found.
@@ -284,7 +284,8 @@ impl Trial {
         while self.is_stopping && !self.is_over() {
             self.pass(1)?;
         }
-        Ok(())
+        // The last operations end.
+        self.pass(1)
     }
 
     fn is_over(&self) -> bool {
@@ -301,8 +302,12 @@ impl Trial {
                 self.world.reconnect();
             }
             step(&mut self.world, TICK)?;
-            self.past
-                .push((self.world.now.monotonic, self.world.published()));
+            let now = self.world.now.monotonic;
+            let mut cores = self.world.cores.iter();
+            match cores.any(|core| core.data.journal().trouble().is_some()) {
+                true => self.past.retain(|(at, _)| is_on_medium(*at, now)),
+                false => self.past.push((now, self.world.published())),
+            }
         }
         Ok(())
     }
@@ -382,12 +387,12 @@ impl Trial {
     /// What was there an interval before the power went is there.
     fn check_interval(&mut self, loss: Loss) -> Result<(), String> {
         let world = &mut self.world;
-        let (Loss::Power, Durability::Interval(interval)) = (loss, world.durability) else {
+        if (loss, world.durability) != (Loss::Power, INTERVAL) {
             return Ok(());
-        };
+        }
         let now = world.now.monotonic;
         let mut past = self.past.iter().rev();
-        let synced = past.find(|(at, _)| now.since(*at) > interval + SYNC_LATE);
+        let synced = past.find(|(at, _)| is_on_medium(*at, now));
         match synced {
             Some((_, had)) if !is_all_there(had, &self.recovered) => Err(format!(
                 "{had:?} was there an interval ago, {:?} is recovered",
@@ -441,6 +446,11 @@ impl Trial {
             false => Err(format!("{before:?} at rest, {after:?} recovered")),
         }
     }
+}
+
+/// Whether disks that are sound must have by now what was there then.
+fn is_on_medium(then: Instant, now: Instant) -> bool {
+    now.since(then) > SYNC_EVERY + SYNC_LATE
 }
 
 /// What happens, and for how many ticks afterwards nothing else does.

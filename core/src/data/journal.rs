@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::machine::{Instant, Now};
-use crate::names::{DataInfoId, RegisterId};
+use crate::names::DataInfoId;
 use crate::publisher::Publisher;
 use crate::version::{DatumVersion, Reservation, VersionClock};
 
@@ -34,7 +34,7 @@ pub use disk::{File, Lane, Operation};
 pub use life::{Durability, Former, Life};
 use live::Live;
 use manifest::Manifest;
-use record::Record;
+use record::Entry;
 use seal::Seal;
 use segment::Header;
 use snapshot::Snapshot;
@@ -117,6 +117,10 @@ pub struct Journal {
     synced_at: Instant,
     /// What all live publishers take as records.
     live_bytes: u64,
+    /// How many publishers there are.
+    live_records: u64,
+    /// How many records the log has.
+    records: u64,
     seal: Seal,
     reports: Vec<Report>,
     /// Bytes written so far.
@@ -170,6 +174,8 @@ impl Journal {
             reserving: None,
             synced_at: Instant::default(),
             live_bytes: 0,
+            live_records: 0,
+            records: former.records,
             seal: Seal::Open,
             reports: Vec::new(),
             written_bytes: 0,
@@ -275,16 +281,17 @@ impl Journal {
         if self.condition == Condition::Off {
             return;
         }
-        self.live_bytes += live_len(data_info_id, publisher);
+        self.count_live(data_info_id, publisher);
         if let Some(replaced) = replaced {
             self.forget(data_info_id, replaced);
         }
-        self.append(&Record::put(data_info_id, publisher, version), version);
+        self.append(&Entry::put(data_info_id, publisher, version), version);
     }
 
-    /// A publisher of former lives is there again.
-    pub(super) fn count_replayed(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
+    /// A publisher is there: put now, or replayed.
+    pub(super) fn count_live(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
         self.live_bytes += live_len(data_info_id, publisher);
+        self.live_records += 1;
     }
 
     /// A publisher is gone.
@@ -298,28 +305,27 @@ impl Journal {
             return;
         }
         self.forget(data_info_id, removed);
-        let register_id: &RegisterId = &removed.register_id;
-        self.append(
-            &Record::removed(data_info_id, register_id, version),
-            version,
-        );
+        let entry = Entry::removed(data_info_id, &removed.register_id, version);
+        self.append(&entry, version);
     }
 
     /// A datum has a new version and the publishers it had.
     pub(super) fn renewed(&mut self, data_info_id: &DataInfoId, version: DatumVersion) {
-        self.append(&Record::empty(data_info_id, version), version);
+        self.append(&Entry::empty(data_info_id, version), version);
     }
 
     fn forget(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
         self.live_bytes -= live_len(data_info_id, publisher);
+        self.live_records -= 1;
     }
 
-    fn append(&mut self, record: &Record<'_>, version: DatumVersion) {
+    fn append(&mut self, entry: &Entry<'_>, version: DatumVersion) {
         if self.seal != Seal::Open && self.seal != Seal::Wanted {
             return;
         }
         if let Some(live) = &mut self.live {
-            live.append(record, version);
+            live.append(entry, version);
+            self.records += 1;
         }
     }
 
@@ -328,7 +334,7 @@ impl Journal {
         if let (Some(live), None) = (&mut self.live, &self.reserving) {
             let Reservation { ceiling, .. } = reservation;
             let newest = live.newest();
-            live.append(&Record::Ceiling { version: ceiling }, newest);
+            live.append(&Entry::Ceiling { version: ceiling }, newest);
             self.reserving = Some((reservation, live.len()));
         }
     }
@@ -675,7 +681,7 @@ impl Journal {
 
 /// What a live publisher takes, under whatever version.
 fn live_len(data_info_id: &DataInfoId, publisher: &Publisher) -> u64 {
-    (segment::FRAGMENT_HEAD_BYTES + Record::put_len(data_info_id, publisher)) as u64
+    (segment::FRAGMENT_HEAD_BYTES + Entry::put_len(data_info_id, publisher)) as u64
 }
 
 fn in_turn(operation: Operation) -> Effect {

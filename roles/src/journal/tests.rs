@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use rollcall_core::data::journal::record::Entry;
 use rollcall_core::data::journal::segment::{BLOCK_BYTES, Header, SegmentWriter};
 use rollcall_core::names::{DataInfoId, Name, RegisterId};
 use rollcall_core::publisher::{Holder, Order, Publisher};
@@ -60,7 +61,7 @@ impl Directory {
         self.write(&path, &manifest(segments).encode());
     }
 
-    /// Writes a segment with the publishers of these numbers, then others gone, then a ceiling.
+    /// Writes a segment with the publishers of these numbers, then others gone, then, in a batch of its own, a ceiling.
     fn fill(
         &self,
         core: u16,
@@ -80,16 +81,18 @@ impl Directory {
         for number in put {
             let (service, publisher) = (service(number), publisher(number));
             let version = DatumVersion::new(100 + number);
-            writer.append(&Record::put(&service, &publisher, version), &mut bytes);
+            writer.append(&Entry::put(&service, &publisher, version), &mut bytes);
         }
         for number in removed {
             let (service, publisher) = (service(number), publisher(number));
             let version = DatumVersion::new(200 + number);
-            let record = Record::removed(&service, &publisher.register_id, version);
-            writer.append(&record, &mut bytes);
+            let entry = Entry::removed(&service, &publisher.register_id, version);
+            writer.append(&entry, &mut bytes);
         }
+        writer.close(&mut bytes);
         let version = DatumVersion::new(5_000 + number);
-        writer.append(&Record::Ceiling { version }, &mut bytes);
+        writer.append(&Entry::Ceiling { version }, &mut bytes);
+        writer.close(&mut bytes);
         self.write(&self.segment(core, number), &bytes);
     }
 
@@ -118,7 +121,11 @@ fn service(number: u64) -> DataInfoId {
 }
 
 fn publisher(number: u64) -> Publisher {
-    let text = "x".repeat(200);
+    // No two are alike.
+    let letter = |place| b'a' + ((number + 1) * (place + 7) % 26) as u8;
+    let text: String = (0_u64..200)
+        .map(|place| char::from(letter(place)))
+        .collect();
     Publisher {
         register_id: RegisterId::new(&format!("publisher {number}")),
         holder: Holder::NOBODY,
@@ -201,7 +208,7 @@ fn a_torn_tail_is_told_and_is_no_damage() {
     let survey = directory.survey();
 
     assert_eq!(survey.damages(), 0);
-    let torn = format!("torn at {}", whole - 11);
+    let torn = format!("torn at {}", whole - 12);
     assert!(survey.to_string().contains(&torn), "{torn}\n{survey}");
     assert!(survey.to_string().contains("it is no damage"));
 }

@@ -33,6 +33,8 @@ pub struct Life {
 pub struct Former {
     /// Its segments and their bytes, oldest first.
     pub segments: Vec<(u64, u64)>,
+    /// How many records are in them.
+    pub records: u64,
     /// The first number that no segment had.
     pub next_segment: u64,
     /// The start of the machine in which they were written, unless they lack nothing whatever happened: they are sealed, or none.

@@ -2,7 +2,7 @@
 
 use crate::version::DatumVersion;
 
-use super::record::Record;
+use super::record::Entry;
 use super::segment::{Header, SegmentWriter};
 
 /// A segment that grows.
@@ -48,8 +48,8 @@ impl Live {
         self.newest
     }
 
-    pub(super) fn append(&mut self, record: &Record<'_>, version: DatumVersion) {
-        self.writer.append(record, &mut self.pending);
+    pub(super) fn append(&mut self, entry: &Entry<'_>, version: DatumVersion) {
+        self.writer.append(entry, &mut self.pending);
         self.newest = self.newest.max(version);
     }
 
@@ -63,6 +63,7 @@ impl Live {
 
     /// All that is pending, and where it belongs.
     pub(super) fn take_pending(&mut self) -> Option<(u64, Vec<u8>)> {
+        self.writer.close(&mut self.pending);
         if self.pending.is_empty() {
             return None;
         }
@@ -74,8 +75,13 @@ impl Live {
     /// Takes a buffer back whose bytes are written.
     pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
-        if buffer.capacity() <= crate::limits::JOURNAL_BUFFER_KEPT_MAX {
-            self.spare = buffer;
+        if buffer.capacity() > crate::limits::JOURNAL_BUFFER_KEPT_MAX {
+            return;
+        }
+        self.spare = buffer;
+        if self.pending.is_empty() {
+            // The one that was used last is nearer.
+            std::mem::swap(&mut self.pending, &mut self.spare);
         }
     }
 

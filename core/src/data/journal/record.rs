@@ -1,8 +1,9 @@
 //! One line of the journal: what became of one publisher or one service, at which version.
 //!
-//! Each carries the version of its datum, so that order and repetition do not matter to who reads them again. Records borrow: what
-//! is written is not cloned, and what is read is not copied before it is wanted.
+//! Each carries the version of its datum, so that order and repetition do not matter to who reads them again. Both sides borrow: an
+//! [`Entry`] what is written, a [`Record`] what is read.
 
+mod edit;
 mod line;
 #[cfg(test)]
 pub(in crate::data::journal) mod samples;
@@ -13,14 +14,52 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::line::{Known, Told};
+pub use self::line::{Told, read};
 use crate::message::Boxes;
 use crate::names::{DEFAULT_GROUP, DEFAULT_INSTANCE_ID, DataInfoId, Interner, RegisterId, Uuid};
 use crate::publisher::{Holder, Order, Publisher};
 use crate::version::DatumVersion;
 
-/// One line of the journal.
+/// One line of the journal, as the owner of a datum writes it.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'a> {
+    /// A publisher as it is from this version of its datum on.
+    Put {
+        /// The version of the datum with it.
+        version: DatumVersion,
+        /// Which service.
+        data_info_id: &'a DataInfoId,
+        /// The registration.
+        publisher: &'a Publisher,
+    },
+    /// A publisher is gone from this version of its datum on.
+    Removed {
+        /// The version of the datum without it.
+        version: DatumVersion,
+        /// Which service.
+        data_info_id: &'a DataInfoId,
+        /// Which of its publishers.
+        register_id: &'a RegisterId,
+    },
+    /// A service has this version, and the publishers that other lines give it: none, or those it had before.
+    Empty {
+        /// The version of the datum.
+        version: DatumVersion,
+        /// Which service.
+        data_info_id: &'a DataInfoId,
+    },
+    /// No version above it is given before a higher ceiling is on the medium.
+    Ceiling {
+        /// The highest version that may be given.
+        version: DatumVersion,
+    },
+    /// The last of an orderly stop.
+    Sealed,
+}
+
+/// One line of the journal, as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub enum Record<'a> {
     /// A publisher as it is from this version of its datum on.
     Put {
@@ -58,6 +97,7 @@ pub enum Record<'a> {
 
 /// The three parts of a dataInfoId; an instance id or group that is the registry's default is blank, as most are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Hash))]
 pub struct Service<'a> {
     /// As the application named it.
     pub data_id: &'a str,
@@ -69,9 +109,10 @@ pub struct Service<'a> {
 
 /// A registration id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Hash))]
 pub enum Id<'a> {
     /// A lower-case hyphenated UUID.
-    Uuid(#[serde(with = "line::bytes")] [u8; 16]),
+    Uuid(#[serde(with = "serde_bytes")] [u8; 16]),
     /// Any other text.
     Text(&'a str),
 }
@@ -80,6 +121,7 @@ pub enum Id<'a> {
 ///
 /// Ordered by which is newer, as far as that can be told without the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(test, derive(Hash))]
 pub struct Published<'a> {
     client_version: i64,
     timestamp: i64,
@@ -92,6 +134,7 @@ pub struct Published<'a> {
 
 /// The client of a publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Hash))]
 pub struct Origin<'a> {
     zone: &'a str,
     app: &'a str,
@@ -107,8 +150,8 @@ pub enum RecordError {
     Boxes,
 }
 
-impl<'a> Record<'a> {
-    /// The line for a publisher that was put.
+impl<'a> Entry<'a> {
+    /// A publisher that is put.
     pub fn put(
         data_info_id: &'a DataInfoId,
         publisher: &'a Publisher,
@@ -116,12 +159,12 @@ impl<'a> Record<'a> {
     ) -> Self {
         Self::Put {
             version,
-            service: Service::of(data_info_id),
-            publisher: Published::of(publisher),
+            data_info_id,
+            publisher,
         }
     }
 
-    /// The line for a publisher that was removed.
+    /// A publisher that is gone.
     pub fn removed(
         data_info_id: &'a DataInfoId,
         register_id: &'a RegisterId,
@@ -129,27 +172,16 @@ impl<'a> Record<'a> {
     ) -> Self {
         Self::Removed {
             version,
-            service: Service::of(data_info_id),
-            register_id: Id::of(register_id),
+            data_info_id,
+            register_id,
         }
     }
 
-    /// The line for the version of a service, where no publisher's line tells it.
+    /// A version and nothing else.
     pub fn empty(data_info_id: &'a DataInfoId, version: DatumVersion) -> Self {
         Self::Empty {
             version,
-            service: Service::of(data_info_id),
-        }
-    }
-
-    /// Its version, unless it has none.
-    pub fn version(&self) -> Option<DatumVersion> {
-        match *self {
-            Self::Put { version, .. }
-            | Self::Removed { version, .. }
-            | Self::Empty { version, .. }
-            | Self::Ceiling { version } => Some(version),
-            Self::Sealed => None,
+            data_info_id,
         }
     }
 
@@ -166,6 +198,52 @@ impl<'a> Record<'a> {
             + publisher.app.len()
             + publisher.boxes.bytes().len()
             + PUT_BYTES
+    }
+
+    /// What who reads it finds.
+    pub fn to_record(self) -> Record<'a> {
+        match self {
+            Self::Put {
+                version,
+                data_info_id,
+                publisher,
+            } => Record::Put {
+                version,
+                service: Service::of(data_info_id),
+                publisher: Published::of(publisher),
+            },
+            Self::Removed {
+                version,
+                data_info_id,
+                register_id,
+            } => Record::Removed {
+                version,
+                service: Service::of(data_info_id),
+                register_id: Id::of(register_id),
+            },
+            Self::Empty {
+                version,
+                data_info_id,
+            } => Record::Empty {
+                version,
+                service: Service::of(data_info_id),
+            },
+            Self::Ceiling { version } => Record::Ceiling { version },
+            Self::Sealed => Record::Sealed,
+        }
+    }
+}
+
+impl Record<'_> {
+    /// Its version, unless it has none.
+    pub fn version(&self) -> Option<DatumVersion> {
+        match *self {
+            Self::Put { version, .. }
+            | Self::Removed { version, .. }
+            | Self::Empty { version, .. }
+            | Self::Ceiling { version } => Some(version),
+            Self::Sealed => None,
+        }
     }
 }
 
@@ -207,6 +285,16 @@ impl<'a> Id<'a> {
     }
 }
 
+impl<'a> Origin<'a> {
+    fn of(publisher: &'a Publisher) -> Self {
+        Self {
+            zone: &publisher.zone,
+            app: &publisher.app,
+            address: publisher.address,
+        }
+    }
+}
+
 impl<'a> Published<'a> {
     /// What of this publisher outlives the process.
     pub fn of(publisher: &'a Publisher) -> Self {
@@ -215,11 +303,7 @@ impl<'a> Published<'a> {
             timestamp: publisher.order.timestamp,
             registered_ms: publisher.registered_ms,
             register_id: Id::of(&publisher.register_id),
-            origin: Origin {
-                zone: &publisher.zone,
-                app: &publisher.app,
-                address: publisher.address,
-            },
+            origin: Origin::of(publisher),
             box_count: publisher.boxes.raw_count(),
             boxes: publisher.boxes.bytes(),
         }
@@ -265,29 +349,48 @@ mod tests {
     use super::samples::{self, Random};
     use super::*;
     use crate::data::journal::segment::stored_len;
+    use crate::names::Name;
     use crate::tables::Seed;
 
-    fn encoded(record: &Record<'_>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        record.encode(&mut Told::default(), &mut bytes);
+    /// These entries as one batch.
+    fn encoded(entries: &[Entry<'_>]) -> Vec<u8> {
+        let mut bytes = vec![u8::try_from(entries.len()).unwrap()];
+        let mut told = Told::default();
+        for entry in entries {
+            entry.encode(&mut told, &mut bytes);
+        }
         bytes
     }
 
-    fn decoded(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
-        Record::decode(bytes, &mut Known::default())
+    /// The text of each record.
+    fn decoded(bytes: &[u8]) -> Result<Vec<String>, RecordError> {
+        let mut records = Vec::new();
+        read(bytes, |record| records.push(format!("{record:?}")))?;
+        Ok(records)
+    }
+
+    fn texts(entries: &[Entry<'_>]) -> Vec<String> {
+        let text = |entry: &Entry<'_>| format!("{:?}", entry.to_record());
+        entries.iter().map(text).collect()
+    }
+
+    fn put<'a>(service: &'a DataInfoId, publisher: &'a Publisher, version: u64) -> Entry<'a> {
+        Entry::put(service, publisher, DatumVersion::new(version))
     }
 
     fn one_of_each<'a>(
         service: &'a DataInfoId,
         publisher: &'a Publisher,
-        version: DatumVersion,
-    ) -> [Record<'a>; 5] {
+        version: u64,
+    ) -> [Entry<'a>; 5] {
+        let put = put(service, publisher, version);
+        let version = DatumVersion::new(version);
         [
-            Record::put(service, publisher, version),
-            Record::removed(service, &publisher.register_id, version),
-            Record::empty(service, version),
-            Record::Ceiling { version },
-            Record::Sealed,
+            put,
+            Entry::removed(service, &publisher.register_id, version),
+            Entry::empty(service, version),
+            Entry::Ceiling { version },
+            Entry::Sealed,
         ]
     }
 
@@ -298,24 +401,27 @@ mod tests {
         for number in 0..200 {
             let service = samples::service(number);
             let publisher = samples::publisher(&mut random, number, 3_000);
-            let version = DatumVersion::new(random.next());
-            for record in one_of_each(&service, &publisher, version) {
-                let bytes = encoded(&record);
+            for entry in one_of_each(&service, &publisher, random.next()) {
+                let bytes = encoded(&[entry]);
 
-                let read = decoded(&bytes).unwrap();
+                let mut found = 0;
+                let read = read(&bytes, |read| {
+                    found += 1;
+                    assert_eq!(read, entry.to_record());
+                    let Record::Put {
+                        service: read_service,
+                        publisher: read_publisher,
+                        ..
+                    } = read
+                    else {
+                        return;
+                    };
+                    assert_eq!(read_service.to_data_info_id(&mut names), service);
+                    assert_eq!(*read_publisher.to_publisher(&mut names), publisher);
+                });
 
-                assert_eq!(read, record);
-                assert_eq!(bytes.len(), record.encoded_len());
-                let Record::Put {
-                    service: read_service,
-                    publisher: read_publisher,
-                    ..
-                } = read
-                else {
-                    continue;
-                };
-                assert_eq!(read_service.to_data_info_id(&mut names), service);
-                assert_eq!(*read_publisher.to_publisher(&mut names), publisher);
+                assert_eq!((read, found), (Ok(()), 1));
+                assert_eq!(bytes.len(), 1 + entry.encoded_len());
             }
         }
     }
@@ -337,65 +443,107 @@ mod tests {
             registered_ms: 0x0193_0000_0000,
             boxes: ["x", ""].into_iter().collect(),
         };
-        let version = DatumVersion::new(0x0123_4567_89ab_cdef);
-        let [put, removed, empty, ceiling, sealed] =
-            one_of_each(&service, &publisher, version).map(|record| encoded(&record));
+        let version = 0x0123_4567_89ab_cdef;
+        let [put, removed, empty, ceiling, sealed] = one_of_each(&service, &publisher, version);
 
-        let version = b"\xfd\xde\x9b\x57\x13\xcf\x8a\x46\x02";
-        let service = b"\x01\x01a\x01b\x01c";
-        let id = b"\0\x10\x6e\xd6\x53\xd2\xe5\x7c\x49\x47\xa1\x4d\xf8\xd1\x31\x9b\xf4\xd4";
-        let origin = b"\x01\x01z\x03app\0\x7f\0\0\x01\xfb\xa8\x2f";
+        let number = b"\xfd\xde\x9b\x57\x13\xcf\x8a\x46\x02";
+        let name = b"\x01\x01a\x01b\x01c";
+        let id = b"\x10\x6e\xd6\x53\xd2\xe5\x7c\x49\x47\xa1\x4d\xf8\xd1\x31\x9b\xf4\xd4";
         let numbers = b"\x04\xfd\0\0\0\0\x26\x03\0\0\xfd\xff\xff\xff\xff\x01\0\0\0";
-        let boxes = b"\x02\x07o\x91\x01xo\x91\0";
-        assert_eq!(
-            put,
-            [&[0][..], version, service, origin, id, numbers, boxes].concat()
-        );
-        assert_eq!(removed, [&[1][..], version, service, id].concat());
-        assert_eq!(empty, [&[2][..], version, service].concat());
-        assert_eq!(ceiling, b"\x03\xfd\xef\xcd\xab\x89\x67\x45\x23\x01");
-        assert_eq!(sealed, [4]);
+        let origin = b"\x01\x01z\x03app\0\x7f\0\0\x01\xfb\xa8\x2f";
+        let boxes = b"\0\0\x07o\x91\x01xo\x91\0";
+        let whole = [number, &numbers[..], name, origin, &[0], id, &[2], boxes].concat();
+        assert_eq!(encoded(&[put]), [&[1, 0][..], &whole].concat());
+        let next = [&[1, 0, 0, 0, 0, 2][..], id, &[7, 0, 0]].concat();
+        assert_eq!(encoded(&[put, put]), [&[2, 0][..], &whole, &next].concat());
+        let gone = [number, &name[..], &[0], id].concat();
+        assert_eq!(encoded(&[removed]), [&[1, 2][..], &gone].concat());
+        assert_eq!(encoded(&[empty]), [&[1, 3][..], number, name].concat());
+        let ceiled = b"\x01\x04\xfd\xef\xcd\xab\x89\x67\x45\x23\x01";
+        assert_eq!(encoded(&[ceiling]), ceiled);
+        assert_eq!(encoded(&[sealed]), [1, 5]);
     }
 
     #[test]
-    fn what_was_told_before_is_left_out() {
+    fn what_was_told_before_is_left_out_and_found_again() {
         let service = DataInfoId::new("a", "b", "c");
-        let publisher = samples::publisher(&mut Random(5), 1, 300);
-        let put = |version| Record::put(&service, &publisher, DatumVersion::new(version));
-        let records = [put(1 << 58), put((1 << 58) + 1), put(7)];
-        let (mut told, mut known) = (Told::default(), Known::default());
-        let written = records.each_ref().map(|record| {
-            let mut bytes = Vec::new();
-            record.encode(&mut told, &mut bytes);
-            bytes
-        });
+        let mut names = Interner::new(Seed(1));
+        let mut publisher = |client_version: i64, timestamp: i64, registered_ms: i64| {
+            let base = samples::publisher(&mut Random(5), 1, 300);
+            Publisher {
+                zone: names.intern(&base.zone),
+                app: names.intern(&base.app),
+                order: Order {
+                    version: base.order.version.wrapping_add(client_version),
+                    stamp: 0,
+                    timestamp: base.order.timestamp.wrapping_add(timestamp),
+                },
+                registered_ms: base.registered_ms.wrapping_add_signed(registered_ms),
+                ..base
+            }
+        };
+        let steps = [0, 1, 127, -2, -128, 128, -129, i64::MAX, i64::MIN];
+        let publishers: Vec<_> = steps
+            .into_iter()
+            .flat_map(|step| [[0; 3], [step, 0, 0], [0, step, 0], [0, 0, step]])
+            .map(|[one, two, three]| publisher(one, two, three))
+            .collect();
+        let versions = [1 << 58, (1 << 58) + 1, 7, (1 << 58) + 128];
+        let entries: Vec<_> = publishers
+            .iter()
+            .zip(versions.into_iter().cycle())
+            .map(|(publisher, version)| put(&service, publisher, version))
+            .collect();
 
-        for (bytes, record) in written.iter().zip(&records) {
-            assert_eq!(Record::decode(bytes, &mut known).as_ref(), Ok(record));
-        }
+        let batch = encoded(&entries);
 
-        assert_eq!(written[0], encoded(&records[0]));
-        let numbers_and_id = written[1].len() - publisher.boxes.bytes().len();
-        assert!(numbers_and_id < 40, "{numbers_and_id}");
-        assert_eq!(
-            decoded(&written[1]),
-            Err(RecordError::Malformed),
-            "by itself"
-        );
+        assert_eq!(decoded(&batch), Ok(texts(&entries)));
+        let first = encoded(&entries[..1]);
+        assert!(batch.starts_with(&[&[entries.len() as u8][..], &first[1..]].concat()));
+        let second = encoded(&entries[..2]).len() - first.len();
+        assert!(second < 30, "{second}");
+        let by_itself = [&[1], &encoded(&entries[..2])[first.len()..]].concat();
+        assert_eq!(decoded(&by_itself), Err(RecordError::Malformed));
+    }
+
+    #[test]
+    fn what_the_short_form_has_no_room_for_is_told_at_length() {
+        let service = samples::service(1);
+        let publisher = samples::publisher(&mut Random(6), 1, 10);
+        let like_it = || Publisher {
+            zone: Name::clone(&publisher.zone),
+            app: Name::clone(&publisher.app),
+            ..samples::publisher(&mut Random(6), 1, 10)
+        };
+        let by_text = Publisher {
+            register_id: RegisterId::new("not a UUID"),
+            ..like_it()
+        };
+        let crowded = Publisher {
+            boxes: std::iter::repeat_n("", 256).collect(),
+            ..like_it()
+        };
+        let entries = [&publisher, &by_text, &crowded, &publisher].map(|one| put(&service, one, 7));
+
+        let batch = encoded(&entries);
+
+        assert_eq!(decoded(&batch), Ok(texts(&entries)));
     }
 
     #[test]
     fn every_truncation_and_every_appended_byte_is_an_error() {
         let service = samples::service(1);
         let publisher = samples::publisher(&mut Random(2), 1, 300);
-        for record in one_of_each(&service, &publisher, DatumVersion::new(1 << 50)) {
-            let bytes = encoded(&record);
+        let entries = one_of_each(&service, &publisher, 1 << 50);
+        for entries in [&entries[..], &[entries[0]; 2]] {
+            let bytes = encoded(entries);
 
             for len in 0..bytes.len() {
                 assert!(decoded(&bytes[..len]).is_err(), "{len} bytes");
             }
             assert!(decoded(&[&bytes[..], &[0]].concat()).is_err());
         }
+        assert_eq!(decoded(&[0]), Err(RecordError::Malformed), "none at all");
     }
 
     #[test]
@@ -405,21 +553,15 @@ mod tests {
             boxes: ["one", "two"].into_iter().collect(),
             ..samples::publisher(&mut Random(3), 1, 10)
         };
-        let record = Record::put(&service, &publisher, DatumVersion::new(7));
-        let with = |change: fn(&mut Published<'_>)| {
-            let mut record = record.clone();
-            if let Record::Put { publisher, .. } = &mut record {
-                change(publisher);
-            }
-            encoded(&record)
-        };
+        let sound = encoded(&[put(&service, &publisher, 7)]);
+        let boxes = publisher.boxes.bytes();
+        let count_at = sound.len() - boxes.len() - 4;
+        assert_eq!(sound[count_at..][..4], [2, 0, 0, boxes.len() as u8]);
 
-        for wrong in [
-            with(|publisher| publisher.box_count = 1),
-            with(|publisher| publisher.box_count = 3),
-            with(|publisher| publisher.boxes = b"o\x91\x03onextwo"),
-        ] {
-            assert_eq!(decoded(&wrong), Err(RecordError::Boxes));
+        for (at, wrong) in [(count_at, 1), (count_at, 3), (sound.len() - 4, 4)] {
+            let mut bytes = sound.clone();
+            bytes[at] = wrong;
+            assert_eq!(decoded(&bytes), Err(RecordError::Boxes), "byte {at}");
         }
     }
 
@@ -448,12 +590,8 @@ mod tests {
             + id_and_address
             + publisher.boxes.bytes().len();
 
-        let stored = stored_len(&Record::put(
-            &service,
-            &publisher,
-            DatumVersion::new(1 << 58),
-        ));
+        let stored = stored_len(&put(&service, &publisher, 1 << 58));
 
-        assert_eq!(stored - own, 41);
+        assert_eq!(stored - own, 44);
     }
 }

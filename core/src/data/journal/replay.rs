@@ -211,16 +211,16 @@ mod tests {
 
     use super::*;
     use crate::data::journal::record::samples::{self, Random};
-    use crate::data::journal::record::{Known, Told};
+    use crate::data::journal::record::{self, Entry, Told};
 
     const SEED: Seed = Seed(3);
 
-    /// A record that borrows nothing.
+    /// A record that borrows nothing: alone in its batch.
     type Line = Vec<u8>;
 
-    fn line(record: &Record<'_>) -> Line {
-        let mut bytes = Vec::new();
-        record.encode(&mut Told::default(), &mut bytes);
+    fn line(entry: &Entry<'_>) -> Line {
+        let mut bytes = vec![1];
+        entry.encode(&mut Told::default(), &mut bytes);
         bytes
     }
 
@@ -235,11 +235,7 @@ mod tests {
         let mut names = Interner::new(SEED);
         let mut replay = Replay::new(SEED);
         for line in lines {
-            replay.take(
-                &Record::decode(line, &mut Known::default()).unwrap(),
-                &mut names,
-                is_mine,
-            );
+            record::read(line, |record| replay.take(&record, &mut names, is_mine)).unwrap();
         }
         replay.finish()
     }
@@ -265,7 +261,7 @@ mod tests {
                     0 => shard.snapshot(),
                     1 => {
                         let version = DatumVersion::new(shard.version + 1);
-                        shard.lines.push(line(&Record::Ceiling { version }));
+                        shard.lines.push(line(&Entry::Ceiling { version }));
                     }
                     _ => shard.change(),
                 }
@@ -287,12 +283,12 @@ mod tests {
                 let (datum, held) = known.expect("it is held");
                 *datum = version;
                 held.remove(&publisher.register_id);
-                let record = Record::removed(&data_info_id, &publisher.register_id, version);
-                self.lines.push(line(&record));
+                let entry = Entry::removed(&data_info_id, &publisher.register_id, version);
+                self.lines.push(line(&entry));
                 return;
             }
             self.lines
-                .push(line(&Record::put(&data_info_id, &publisher, version)));
+                .push(line(&Entry::put(&data_info_id, &publisher, version)));
             let (datum, held) = self
                 .services
                 .entry(data_info_id)
@@ -304,12 +300,11 @@ mod tests {
         fn snapshot(&mut self) {
             for (data_info_id, (version, held)) in &self.services {
                 if held.is_empty() {
-                    self.lines
-                        .push(line(&Record::empty(data_info_id, *version)));
+                    self.lines.push(line(&Entry::empty(data_info_id, *version)));
                 }
                 for publisher in held.values() {
-                    let record = Record::put(data_info_id, publisher, *version);
-                    self.lines.push(line(&record));
+                    let entry = Entry::put(data_info_id, publisher, *version);
+                    self.lines.push(line(&entry));
                 }
             }
         }
@@ -378,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_highest_version_is_that_of_a_ceiling_too() {
-        let ceiling = Record::Ceiling {
+        let ceiling = Entry::Ceiling {
             version: DatumVersion::new(900),
         };
 
@@ -394,7 +389,7 @@ mod tests {
         let mut after = samples::publisher(&mut Random(1), 1, 60);
         after.order.version += 1;
         let lines =
-            [&before, &after].map(|publisher| line(&Record::put(&service, publisher, version)));
+            [&before, &after].map(|publisher| line(&Entry::put(&service, publisher, version)));
 
         for order in [[0, 1], [1, 0]] {
             let replayed = replayed(order.map(|index| &lines[index]));

@@ -1,7 +1,7 @@
 //! The orderly end: the last that is written is the word that nothing lacks, and it is over when all is on the medium.
 
 use super::live::Live;
-use super::record::Record;
+use super::record::Entry;
 use super::snapshot::Snapshot;
 use super::{Condition, Journal};
 use crate::machine::Instant;
@@ -41,8 +41,8 @@ impl Journal {
         let version = self.reserved.ceiling;
         // What may still lack something is not called complete: the next start goes on to make up for it.
         let last = match self.is_complete() {
-            true => Record::Sealed,
-            false => Record::Ceiling { version },
+            true => Entry::Sealed,
+            false => Entry::Ceiling { version },
         };
         if let (Seal::Wanted, Some(live)) = (self.seal, &mut self.live) {
             live.append(&last, self.written);

@@ -10,7 +10,7 @@ use crate::version::VersionClock;
 
 use super::live::Live;
 use super::manifest::Manifest;
-use super::record::Record;
+use super::record::Entry;
 use super::segment::SegmentWriter;
 use super::{Condition, DatumStore, File, Journal, Operation, Report, Seal};
 
@@ -122,12 +122,11 @@ impl Journal {
         if self.snapshot.is_some() {
             return;
         }
-        let slack = limits::JOURNAL_SLACK_BYTES / u64::from(self.life.shards);
         let is_due = match self.condition {
             Condition::Failed { retry_at, .. } => retry_at <= now,
             Condition::Healthy => {
                 self.wants_snapshot
-                    || self.disk_bytes() > 2 * self.live_bytes + slack
+                    || self.is_log_long()
                     || self.named.len() > limits::JOURNAL_SEGMENTS_MAX
                     || self.is_sync_due(now) && self.is_snapshot_cheaper()
             }
@@ -141,6 +140,13 @@ impl Journal {
                 ..Snapshot::new()
             });
         }
+    }
+
+    /// Whether it takes more of the disk, or of the next start's time, than it may.
+    fn is_log_long(&self) -> bool {
+        let share = |slack: u64| slack / u64::from(self.life.shards);
+        self.disk_bytes() > 2 * self.live_bytes + share(limits::JOURNAL_SLACK_BYTES)
+            || self.records > 2 * self.live_records + share(limits::JOURNAL_SLACK_RECORDS)
     }
 
     /// Whether all publishers are far less to bring to the medium than what the log got since it was synced: where publishers change
@@ -226,11 +232,12 @@ impl Journal {
             self.name(old, bytes);
         }
         // What is not in the log by now is in the snapshot.
+        self.records = self.live_records;
         let mut live = Live::new(&self.header(segment), versions.highest());
         // The ceilings of the older segments go with them.
         let reservation = versions.reserve(now);
         let version = reservation.ceiling;
-        live.append(&Record::Ceiling { version }, versions.highest());
+        live.append(&Entry::Ceiling { version }, versions.highest());
         self.reserving = Some((reservation, live.len()));
         self.live = Some(live);
     }
@@ -259,6 +266,7 @@ impl Journal {
             }
         };
         snapshot.is_complete = append_slice(&mut snapshot.cursor, datums, &mut writer, &mut bytes);
+        writer.close(&mut bytes);
         snapshot.writer = Some((segment, writer));
         let at = snapshot.written;
         snapshot.written += bytes.len() as u64;
@@ -317,10 +325,10 @@ fn append_slice(
         cursor.place = place;
         let version = datum.version();
         if datum.publishers().is_empty() && !datum.was_never_published() {
-            writer.append(&Record::empty(data_info_id, version), out);
+            writer.append(&Entry::empty(data_info_id, version), out);
         }
         for publisher in datum.publishers().behind(after.as_ref()) {
-            writer.append(&Record::put(data_info_id, publisher, version), out);
+            writer.append(&Entry::put(data_info_id, publisher, version), out);
             if out.len() >= limits::JOURNAL_SLICE_BYTES {
                 cursor.after = Some((Name::clone(&publisher.zone), publisher.register_id.clone()));
                 return false;

@@ -314,14 +314,16 @@ pub(super) fn replay(disk: &Disk) -> (Former, Replayed) {
         assert!(matches!(tail, Tail::Whole | Tail::Sealed), "{tail:?}");
         segments.push((segment, bytes.len() as u64));
     }
+    let replayed = replay.finish();
     let former = Former {
         segments,
+        records: replayed.records,
         next_segment: manifest.next_segment,
         boot_id,
         key: manifest.key,
         needs_snapshot: false,
     };
-    (former, replay.finish())
+    (former, replayed)
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::fmt;
 /// `RLCLSEG` and a byte that no text has.
 const MAGIC: [u8; 8] = *b"RLCLSEG\x97";
 /// The format that this build writes, and the only one it reads.
-pub(super) const FORMAT: u16 = 2;
+pub(super) const FORMAT: u16 = 3;
 /// Bytes of a header. Those of later formats are as long, with the same magic, format and checksum in the same places.
 pub(super) const HEADER_BYTES: usize = 56;
 
 /// The head of a segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The cluster whose data this is.
     pub cluster: u64,
@@ -200,14 +200,14 @@ mod tests {
     #[test]
     fn another_format_is_told_from_damage() {
         let mut bytes = encoded();
-        bytes[8] = 3;
+        bytes[8] = 4;
         assert_eq!(Header::decode(&bytes), Err(HeaderError::Damaged));
 
         let crc = crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
         bytes[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
 
         let error = Header::decode(&bytes).unwrap_err();
-        assert_eq!(error, HeaderError::OtherFormat { format: 3 });
+        assert_eq!(error, HeaderError::OtherFormat { format: 4 });
         assert!(
             error.to_string().contains("start the build that wrote it"),
             "{error}"

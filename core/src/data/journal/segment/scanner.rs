@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::header::{Expected, HEADER_BYTES, Header, HeaderError};
 use super::{BLOCK_BYTES, FRAGMENT_HEAD_BYTES, HEAD_BYTES, Kind, fragment_crc, head_crc};
-use crate::data::journal::record::{Known, Record, RecordError};
+use crate::data::journal::record::{self, Record, RecordError};
 use crate::limits::JOURNAL_RECORD_BYTES_MAX;
 
 /// Reads one segment.
@@ -17,7 +17,7 @@ pub struct Scanner {
     offset: u64,
     /// Of the next fragment; nothing while it is not known, from damage to the next sound head.
     sequence: Option<u64>,
-    /// Where a record began whose last fragment is still to come.
+    /// Where a batch began whose last fragment is still to come.
     open: Option<u64>,
     /// Its content so far.
     content: Vec<u8>,
@@ -30,7 +30,7 @@ pub struct Scanner {
 pub enum Scanned<'a> {
     /// A record as it was written.
     Record {
-        /// Where its first fragment begins.
+        /// Where its batch begins.
         offset: u64,
         /// The record.
         record: Record<'a>,
@@ -49,7 +49,7 @@ pub enum Scanned<'a> {
 /// How a segment ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
-    /// With a whole record.
+    /// With a whole batch.
     Whole,
     /// In order, with [`Record::Sealed`].
     Sealed,
@@ -71,9 +71,9 @@ pub enum Why {
     Fragment,
     /// Bytes at the end of a block that must be zero.
     Padding,
-    /// A record lacks fragments, or is too long.
+    /// A batch lacks fragments, or is too long.
     Pieces,
-    /// All fragments are sound and make no record.
+    /// All fragments are sound and make no batch of records.
     Record(RecordError),
     /// The file ends here.
     End,
@@ -150,7 +150,6 @@ impl Scanner {
             self.enter_block(block);
             HEAD_BYTES
         };
-        let mut known = Known::default();
         while at < block.len() {
             let Some(sequence) = self.sequence else {
                 return Ok(());
@@ -165,7 +164,7 @@ impl Scanner {
             match fragment(rest, self.salt, sequence) {
                 Ok((kind, content)) => {
                     self.sequence = Some(sequence + 1);
-                    self.take(at, kind, content, &mut known, found);
+                    self.take(at, kind, content, found);
                     at += FRAGMENT_HEAD_BYTES + content.len();
                 }
                 Err(why) => self.lost(at, why),
@@ -209,14 +208,7 @@ impl Scanner {
     }
 
     /// A sound fragment.
-    fn take<'a>(
-        &mut self,
-        at: usize,
-        kind: Kind,
-        content: &'a [u8],
-        known: &mut Known<'a>,
-        found: &mut impl FnMut(Scanned<'_>),
-    ) {
+    fn take(&mut self, at: usize, kind: Kind, content: &[u8], found: &mut impl FnMut(Scanned<'_>)) {
         let offset = self.offset + at as u64;
         let is_first = matches!(kind, Kind::Full | Kind::First);
         if is_first == self.open.is_some() {
@@ -228,7 +220,7 @@ impl Scanner {
         self.sound_again(offset, found);
         let open = self.open.take().unwrap_or(offset);
         if kind == Kind::Full {
-            return self.complete(open, content, known, found);
+            return self.complete(open, content, found);
         }
         self.content.extend_from_slice(content);
         if self.content.len() > JOURNAL_RECORD_BYTES_MAX {
@@ -236,9 +228,8 @@ impl Scanner {
             return self.without_its_pieces(at);
         }
         if kind == Kind::Last {
-            // It knows nothing of the blocks that it is in.
             let content = std::mem::take(&mut self.content);
-            self.complete(open, &content, &mut Known::default(), found);
+            self.complete(open, &content, found);
             self.content = content;
             self.content.clear();
         } else {
@@ -246,33 +237,23 @@ impl Scanner {
         }
     }
 
-    fn complete<'a>(
-        &mut self,
-        from: u64,
-        content: &'a [u8],
-        known: &mut Known<'a>,
-        found: &mut impl FnMut(Scanned<'_>),
-    ) {
-        match Record::decode(content, known) {
-            Ok(record) => {
-                self.is_sealed = record == Record::Sealed;
-                found(Scanned::Record {
-                    offset: from,
-                    record,
-                });
-            }
-            Err(error) => {
-                // What follows in this block may build on it.
-                self.sequence = None;
-                self.damage = Some(Damage {
-                    from,
-                    why: Why::Record(error),
-                });
-            }
+    fn complete(&mut self, from: u64, content: &[u8], found: &mut impl FnMut(Scanned<'_>)) {
+        let read = record::read(content, |record| {
+            self.is_sealed = record == Record::Sealed;
+            found(Scanned::Record {
+                offset: from,
+                record,
+            });
+        });
+        if let Err(error) = read {
+            self.damage = Some(Damage {
+                from,
+                why: Why::Record(error),
+            });
         }
     }
 
-    /// The open record will not be whole, or this fragment belongs to none.
+    /// The open batch will not be whole, or this fragment belongs to none.
     fn without_its_pieces(&mut self, at: usize) {
         let offset = self.offset + at as u64;
         self.content.clear();
@@ -289,7 +270,7 @@ impl Scanner {
         self.damage.get_or_insert(Damage { from, why });
     }
 
-    /// What comes is not known up to the next sound head. A record that was begun is lost with it.
+    /// What comes is not known up to the next sound head. A batch that was begun is lost with it.
     fn lost(&mut self, at: usize, why: Why) {
         self.damaged(at, why);
         self.sequence = None;
@@ -336,7 +317,7 @@ impl fmt::Display for Why {
             Self::Head => f.write_str("the head of a block is damaged"),
             Self::Fragment => f.write_str("a checksum is wrong"),
             Self::Padding => f.write_str("the end of a block is not zero"),
-            Self::Pieces => f.write_str("a record lacks pieces"),
+            Self::Pieces => f.write_str("a batch of records lacks pieces"),
             Self::Record(error) => error.fmt(f),
             Self::End => f.write_str("the file ends"),
         }

@@ -1,9 +1,11 @@
 //! What a reader finds in segments that are whole, cut, mutated, or full of what a client forged.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::*;
-use crate::data::journal::record::Told;
+use crate::data::journal::record::Record;
 use crate::data::journal::record::samples::{self, Random};
 use crate::publisher::Publisher;
 use crate::version::DatumVersion;
@@ -33,14 +35,20 @@ fn expected() -> Expected {
 /// A segment and what is in it.
 struct Written {
     bytes: Vec<u8>,
-    /// Where each record lies, with its own bytes.
-    records: Vec<(Range<usize>, Vec<u8>)>,
+    writer: SegmentWriter,
+    /// Fingerprints of all records.
+    contents: Vec<u64>,
+    /// The records that are in batches which are closed, each with the place of its batch.
+    records: Vec<(Range<usize>, u64)>,
 }
 
 impl Written {
     fn new() -> Self {
+        let mut bytes = Vec::new();
         Self {
-            bytes: Vec::new(),
+            writer: SegmentWriter::new(&header(), &mut bytes),
+            bytes,
+            contents: Vec::new(),
             records: Vec::new(),
         }
     }
@@ -48,7 +56,9 @@ impl Written {
     /// Records of all kinds and sizes, some longer than a block.
     fn random(random: &mut Random, blocks: usize) -> Self {
         let mut written = Self::new();
-        let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
+        let version = DatumVersion::new(random.next());
+        written.append(&Entry::Ceiling { version });
+        written.close();
         while written.bytes.len() < blocks * BLOCK_BYTES {
             let number = random.below(1_000);
             let service = samples::service(number);
@@ -59,57 +69,87 @@ impl Written {
                 _ => 1_000,
             };
             let publisher = samples::publisher(random, number, units);
-            let record = match random.below(10) {
-                0 => Record::removed(&service, &publisher.register_id, version),
-                1 => Record::empty(&service, version),
-                2 => Record::Ceiling { version },
-                _ => Record::put(&service, &publisher, version),
+            let entry = match random.below(10) {
+                0 => Entry::removed(&service, &publisher.register_id, version),
+                1 => Entry::empty(&service, version),
+                2 => Entry::Ceiling { version },
+                _ => Entry::put(&service, &publisher, version),
             };
-            written.append(&mut writer, &record);
+            written.append(&entry);
+            if random.below(4) == 0 {
+                written.writer.close(&mut written.bytes);
+            }
         }
+        written.close();
         written
     }
 
-    fn append(&mut self, writer: &mut SegmentWriter, record: &Record<'_>) {
-        let start = self.bytes.len();
-        writer.append(record, &mut self.bytes);
-        assert_eq!(writer.len(), self.bytes.len() as u64);
-        let room = BLOCK_BYTES - start % BLOCK_BYTES;
-        let first = match room {
-            BLOCK_BYTES => start + HEAD_BYTES,
-            room if room <= FRAGMENT_HEAD_BYTES => start + room + HEAD_BYTES,
-            _ => start,
-        };
-        self.records
-            .push((first..self.bytes.len(), encoded(record)));
+    fn append(&mut self, entry: &Entry<'_>) {
+        self.writer.append(entry, &mut self.bytes);
+        self.contents.push(fingerprint(&entry.to_record()));
+        assert_eq!(self.writer.len(), self.bytes.len() as u64);
+    }
+
+    fn close(&mut self) {
+        self.writer.close(&mut self.bytes);
+        let places = batches(&self.bytes)
+            .into_iter()
+            .flat_map(|(place, records)| std::iter::repeat_n(place, records));
+        self.records = places.zip(self.contents.iter().copied()).collect();
+        assert_eq!(self.records.len(), self.contents.len());
+        assert_eq!(self.writer.len(), self.bytes.len() as u64);
     }
 
     /// The records as they are found.
-    fn found(&self) -> Vec<(usize, Vec<u8>)> {
-        let found = |(place, content): &(Range<usize>, Vec<u8>)| (place.start, content.clone());
+    fn found(&self) -> Vec<(usize, u64)> {
+        let found = |(place, content): &(Range<usize>, u64)| (place.start, *content);
         self.records.iter().map(found).collect()
     }
 
-    /// The places of two records, in any order.
-    fn two_records(&self, random: &mut Random) -> [Range<usize>; 2] {
-        let count = self.records.len();
-        let one = random.below(count);
-        let other = (one + 1 + random.below(count - 1)) % count;
-        [one, other].map(|index| self.records[index].0.clone())
+    /// The places of two batches, in any order.
+    fn two_batches(&self, random: &mut Random) -> [Range<usize>; 2] {
+        let mut places: Vec<_> = self.records.iter().map(|(place, _)| place).collect();
+        places.dedup();
+        let one = random.below(places.len());
+        let other = (one + 1 + random.below(places.len() - 1)) % places.len();
+        [one, other].map(|index| places[index].clone())
     }
 }
 
-/// The whole record.
-fn encoded(record: &Record<'_>) -> Vec<u8> {
-    let mut content = Vec::new();
-    record.encode(&mut Told::default(), &mut content);
-    content
+/// Where each batch of a sound segment lies, and how many records it has.
+fn batches(bytes: &[u8]) -> Vec<(Range<usize>, usize)> {
+    let mut batches = Vec::new();
+    let mut begun = None;
+    let mut at = 56;
+    while at < bytes.len() {
+        let room = BLOCK_BYTES - at % BLOCK_BYTES;
+        if room == BLOCK_BYTES {
+            at += HEAD_BYTES;
+        } else if room <= FRAGMENT_HEAD_BYTES {
+            at += room;
+        } else {
+            let head = &bytes[at..];
+            let (start, records) = *begun.get_or_insert((at, usize::from(head[7])));
+            at += FRAGMENT_HEAD_BYTES + usize::from(u16::from_le_bytes([head[4], head[5]]));
+            if [Kind::Full as u8, Kind::Last as u8].contains(&head[6]) {
+                batches.push((start..at, records));
+                begun = None;
+            }
+        }
+    }
+    batches
+}
+
+fn fingerprint(record: &Record<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    record.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a reader found.
 #[derive(Debug, PartialEq)]
 struct Found {
-    records: Vec<(usize, Vec<u8>)>,
+    records: Vec<(usize, u64)>,
     damages: Vec<(Range<usize>, Why)>,
     tail: Tail,
 }
@@ -129,7 +169,7 @@ fn scan_as(expected: Expected, bytes: &[u8], piece: usize) -> Result<Found, Head
     for piece in bytes.chunks(piece) {
         scanner.scan(piece, |found| match found {
             Scanned::Record { offset, record } => {
-                records.push((at(offset), encoded(&record)));
+                records.push((at(offset), fingerprint(&record)));
             }
             Scanned::Damage { from, to, why } => damages.push((at(from)..at(to), why)),
         })?;
@@ -159,17 +199,19 @@ fn golden_bytes() {
     let mut bytes = Vec::new();
     let mut writer = SegmentWriter::new(&header(), &mut bytes);
     let version = DatumVersion::new(5);
-    writer.append(&Record::Ceiling { version }, &mut bytes);
-    writer.append_content(&[7; BLOCK_BYTES - 56 - 9 - 7 - 7], &mut bytes);
-    writer.append(&Record::Sealed, &mut bytes);
+    writer.append(&Entry::Ceiling { version }, &mut bytes);
+    writer.close(&mut bytes);
+    writer.append_content(&[7; BLOCK_BYTES - 56 - 10 - 7 - 7], &mut bytes);
+    writer.append(&Entry::Sealed, &mut bytes);
+    writer.close(&mut bytes);
 
-    let head = b"RLCLSEG\x97\x02\0\x07\0\0\0\0\0\0\0\x01\0\x05\0\0\0\0\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01";
+    let head = b"RLCLSEG\x97\x03\0\x07\0\0\0\0\0\0\0\x01\0\x05\0\0\0\0\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01";
     assert_eq!(&bytes[..36], head);
     assert_eq!(&bytes[36..52], header().boot_id);
-    assert_eq!(&bytes[52..56], b"\x35\xce\xe5\xc5");
-    assert_eq!(&bytes[56..65], b"\x02\xef\x5e\x68\x02\0\x01\x03\x05");
+    assert_eq!(&bytes[52..56], b"\x57\xf6\xcd\xef");
+    assert_eq!(&bytes[56..66], b"\x42\x15\xdb\x38\x03\0\x01\x01\x04\x05");
     assert_eq!(&bytes[BLOCK_BYTES - 8..BLOCK_BYTES], b"\x07\0\0\0\0\0\0\0");
-    let block = b"\x02\0\0\0\0\0\0\0\x63\x6e\xb1\xdc\x0c\x76\xc1\xed\x01\0\x01\x04";
+    let block = b"\x02\0\0\0\0\0\0\0\xd1\xcc\xc9\x9d\xc7\xbc\x1a\x3c\x02\0\x01\x01\x05";
     assert_eq!(&bytes[BLOCK_BYTES..], block);
 }
 
@@ -200,15 +242,16 @@ fn every_truncation_is_a_torn_tail_or_ends_with_a_whole_record() {
 #[test]
 fn a_segment_is_sealed_if_nothing_comes_behind_the_seal() {
     let mut written = Written::new();
-    let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
     assert_eq!(scan(&[]).tail, Tail::Torn { offset: 0 });
     assert_eq!(scan(&written.bytes).tail, Tail::Whole);
 
-    written.append(&mut writer, &Record::Sealed);
+    written.append(&Entry::Sealed);
+    written.close();
     assert_eq!(scan(&written.bytes).tail, Tail::Sealed);
 
     let version = DatumVersion::new(5);
-    written.append(&mut writer, &Record::Ceiling { version });
+    written.append(&Entry::Ceiling { version });
+    written.close();
     assert_eq!(scan(&written.bytes).tail, Tail::Whole);
 }
 
@@ -263,18 +306,17 @@ fn without_a_sound_header_and_a_manifest_nothing_is_guessed() {
 fn a_record_without_end_takes_no_memory_without_end() {
     let longest = crate::limits::JOURNAL_RECORD_BYTES_MAX;
     let malformed = Why::Record(crate::data::journal::record::RecordError::Malformed);
-    // What is left of the block behind a sound fragment without sense counts for nothing.
-    let rest: &[u8] = &[4; BLOCK_BYTES];
-    for (len, rest, why) in [(longest, rest, malformed), (longest + 1, &[], Why::Pieces)] {
-        let mut written = Written::new();
-        let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
-        writer.append_content(&vec![4; len], &mut written.bytes);
-        writer.append_content(rest, &mut written.bytes);
-        written.append(&mut writer, &Record::Sealed);
+    for (len, why) in [(longest, malformed), (longest + 1, Why::Pieces)] {
+        let mut bytes = Vec::new();
+        let mut writer = SegmentWriter::new(&header(), &mut bytes);
+        writer.append_content(&vec![0xff; len], &mut bytes);
+        let end = bytes.len();
+        writer.append(&Entry::Sealed, &mut bytes);
+        writer.close(&mut bytes);
 
-        let found = scan(&written.bytes);
+        let found = scan(&bytes);
 
-        assert_eq!(found.records, written.found());
+        assert_eq!(found.records, [(end, fingerprint(&Record::Sealed))]);
         let whys: Vec<_> = found.damages.iter().map(|(_, why)| *why).collect();
         assert_eq!(whys, [why]);
     }
@@ -283,38 +325,39 @@ fn a_record_without_end_takes_no_memory_without_end() {
 #[test]
 fn what_is_as_before_is_left_out_within_a_block_only() {
     let mut written = Written::new();
-    let mut writer = SegmentWriter::new(&header(), &mut written.bytes);
     let service = samples::service(0);
-    let publishers: Vec<_> = (0..3)
-        .map(|number| Publisher {
-            registered_ms: 1_795_322_736_990 + number,
-            ..samples::publisher(&mut Random(7), 6, 10)
-        })
-        .collect();
-    let mut lens = Vec::new();
-    for (number, publisher) in publishers.iter().cycle().enumerate() {
-        let version = DatumVersion::new((1 << 58) + number as u64);
-        let begun = written.bytes.len();
-        written.append(&mut writer, &Record::put(&service, publisher, version));
-        lens.push(written.bytes.len() - begun);
-        if begun > 2 * BLOCK_BYTES {
-            break;
-        }
+    let first = samples::publisher(&mut Random(7), 4, 10);
+    let next = Publisher {
+        zone: Arc::clone(&first.zone),
+        app: Arc::clone(&first.app),
+        registered_ms: first.registered_ms + 1,
+        ..samples::publisher(&mut Random(7), 4, 10)
+    };
+    let put = |publisher| Entry::put(&service, publisher, DatumVersion::new(1 << 58));
+    while written.bytes.len() < 3 * BLOCK_BYTES {
+        written.append(&put(&first));
+        written.append(&put(&next));
     }
+    written.close();
 
-    let whole = stored_len(&Record::put(
-        &service,
-        &publishers[0],
-        DatumVersion::new(1 << 58),
-    ));
-    assert_eq!(lens[0], whole);
-    assert!(lens[1] + 50 < whole, "{} of {whole}", lens[1]);
-    let whole_ones = lens.iter().filter(|&&len| len >= whole).count();
-    assert_eq!(
-        whole_ones, 4,
-        "{whole}: the first, and one at each of three ends of blocks"
-    );
+    let all = written.contents.len();
+    let told = written.bytes.len() - 3 * BLOCK_BYTES / crate::limits::JOURNAL_BATCH_BYTES;
+    let whole = stored_len(&put(&first));
+    assert!(told + 50 * all < whole * all, "{told} for {all} of {whole}");
     assert_eq!(scan(&written.bytes).records, written.found());
+    for block in 1..3 {
+        let mut bytes = written.bytes.clone();
+        bytes[(block - 1) * BLOCK_BYTES + 100] ^= 1;
+        let behind = |found: &[(usize, u64)]| {
+            let behind = found.iter().filter(|(at, _)| *at >= block * BLOCK_BYTES);
+            behind.count()
+        };
+        assert_eq!(
+            behind(&scan(&bytes).records),
+            behind(&written.found()),
+            "block {block} needs nothing of the one before"
+        );
+    }
 }
 
 /// What was done to a segment.
@@ -359,7 +402,7 @@ impl Mutated {
             assert!(sound.contains(record), "never written: {record:?}");
         }
         for (place, content) in &written.records {
-            let is_found = found.records.contains(&(place.start, content.clone()));
+            let is_found = found.records.contains(&(place.start, *content));
             assert!(is_found || !self.spares(place), "lost: {place:?}");
             let is_told = found
                 .damages
@@ -394,7 +437,7 @@ fn hit_in_place(
     random: &mut Random,
 ) -> Vec<Range<usize>> {
     let blocks = bytes.len() / BLOCK_BYTES;
-    let [one, other] = written.two_records(random);
+    let [one, other] = written.two_batches(random);
     match kind {
         0 => {
             let places = [(); 3].map(|()| random.below(bytes.len()));
@@ -449,7 +492,7 @@ fn move_all_from(
 ) -> usize {
     let blocks = bytes.len() / BLOCK_BYTES;
     let span = span(bytes.len(), random);
-    let [record, _] = written.two_records(random);
+    let [record, _] = written.two_batches(random);
     let (at, put_in) = match kind {
         6 => {
             bytes.truncate(span.start);
@@ -507,8 +550,9 @@ fn forged(salt: u64) -> Vec<u8> {
     let mut writer = SegmentWriter::new(&header, &mut bytes);
     let version = DatumVersion::new(u64::MAX);
     while bytes.len() < 3 * BLOCK_BYTES {
-        writer.append(&Record::Ceiling { version }, &mut bytes);
+        writer.append(&Entry::Ceiling { version }, &mut bytes);
     }
+    writer.close(&mut bytes);
     bytes
 }
 
@@ -518,7 +562,8 @@ fn forged_blocks_in_a_clients_data_are_never_taken_for_blocks() {
     let mut bytes = Vec::new();
     let mut writer = SegmentWriter::new(&header(), &mut bytes);
     writer.append_content(&forged(header().salt), &mut bytes);
-    writer.append(&Record::Sealed, &mut bytes);
+    writer.append(&Entry::Sealed, &mut bytes);
+    writer.close(&mut bytes);
 
     for at in (0..bytes.len()).step_by(61).chain(0..100) {
         let mut damaged = bytes.clone();
@@ -526,8 +571,9 @@ fn forged_blocks_in_a_clients_data_are_never_taken_for_blocks() {
 
         let found = scan(&damaged);
 
+        let sealed = fingerprint(&Record::Sealed);
         assert!(
-            found.records.iter().all(|(_, content)| *content == [4]),
+            found.records.iter().all(|(_, content)| *content == sealed),
             "byte {at}"
         );
     }
