@@ -142,8 +142,7 @@ pub const SERVICES_SETTLED_PER_TURN: usize = 256;
 pub const JOURNAL_WRITE_MAX: Duration = Duration::from_millis(20);
 /// Changes that no push tells of wait so long for others to be written with: a write costs 6 us of CPU however small it is.
 pub const JOURNAL_GATHER_MAX: Duration = Duration::from_millis(4);
-/// Records of so many bytes are a batch: they have one checksum, and tell once what they have in common. That is a page, the least that a disk
-/// damages.
+/// Records of so many bytes are a batch: they have one checksum, tell once what they have in common, and are lost together.
 pub const JOURNAL_BATCH_BYTES: usize = 4 << 10;
 /// So many bytes wait for no others.
 pub const JOURNAL_GATHER_BYTES: usize = 256 << 10;
@@ -168,7 +167,8 @@ pub const JOURNAL_SLICE_BYTES: usize = 128 << 10;
 /// What the logs of all shards of a node may have beyond twice their live size. With the snapshot that replaces one, and what is
 /// written meanwhile, the disk holds at most three times the live size and 64 MiB.
 pub const JOURNAL_SLACK_BYTES: u64 = 40 << 20;
-/// How many records the logs of all shards of a node may have beyond two for each publisher: a start reads two million in a second.
+/// How many records the logs of all shards of a node may have beyond two for each publisher: a start reads more than 1.5
+/// million in a second.
 pub const JOURNAL_SLACK_RECORDS: u64 = 512 << 10;
 /// For what the logs of all shards of a node grow by next, room is set aside; it counts among those 64 MiB.
 pub const JOURNAL_AHEAD_BYTES: u64 = 8 << 20;

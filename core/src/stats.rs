@@ -145,7 +145,7 @@ stats! {
         Counter "journal_written_bytes_total" { journal_written_bytes }
         /// Stretches of the journal that the start could not read.
         Counter "journal_damages_total" { journal_damages }
-        /// Bytes of the journal, by what they are: all files, what live publishers need, and what waits for the disk.
+        /// Bytes of the journal, by what they are: all files, what live publishers need, each by itself, and what waits for the disk.
         Gauge "journal_bytes" by "of" {
             journal_disk_bytes = "disk",
             journal_live_bytes = "live",

@@ -115,7 +115,7 @@ pub struct Journal {
     /// Further ones whose ceiling is not yet, and the length of the live segment with it.
     reserving: Option<(Reservation, u64)>,
     synced_at: Instant,
-    /// What all live publishers take as records.
+    /// What all live publishers take as records, each by itself; in the log they are mostly smaller.
     live_bytes: u64,
     /// How many publishers there are.
     live_records: u64,
