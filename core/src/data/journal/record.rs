@@ -523,7 +523,16 @@ mod tests {
             boxes: std::iter::repeat_n("", 256).collect(),
             ..like_it()
         };
-        let entries = [&publisher, &by_text, &crowded, &publisher].map(|one| put(&service, one, 7));
+        let long = [247, 248, 249].map(|len| Publisher {
+            boxes: ["x".repeat(len)].iter().map(String::as_str).collect(),
+            ..like_it()
+        });
+        let [fits, fits_just, fits_not] = &long;
+        let entries = [
+            &publisher, &by_text, &crowded, &publisher, fits, &publisher, fits_just, &publisher,
+            fits_not, &publisher,
+        ]
+        .map(|one| put(&service, one, 7));
 
         let batch = encoded(&entries);
 

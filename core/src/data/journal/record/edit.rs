@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Edit<'a> {
     /// So many bytes at the head are as before.
-    head: u8,
+    pub(super) head: u8,
     /// And so many at the tail.
-    tail: u8,
+    pub(super) tail: u8,
     /// These are between them.
     #[serde(with = "serde_bytes")]
-    between: &'a [u8],
+    pub(super) between: &'a [u8],
 }
 
 /// The bytes that edits start from: those that came last, unless they were many.
