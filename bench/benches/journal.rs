@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rollcall_core::data::journal::record::{Entry, Record, Told};
 use rollcall_core::data::journal::replay::{Replay, Replayed};
 use rollcall_core::data::journal::segment::{
-    BLOCK_BYTES, Expected, Header, Scanned, Scanner, SegmentWriter, stored_len,
+    BLOCK_BYTES, Expected, Header, Scanned, Scanner, SegmentWriter,
 };
 use rollcall_core::names::{DataInfoId, Interner, RegisterId};
 use rollcall_core::publisher::{Holder, Order, Publisher};
@@ -122,7 +122,6 @@ fn append(c: &mut Criterion) {
         .map(|number| publisher(number, &mut names))
         .collect();
     let entry = put(&services[0], &publishers[0], 1);
-    println!("a record of a publisher: {} bytes", stored_len(&entry));
     let mut out = Vec::with_capacity(1 << 20);
     let mut writer = writer(&mut out);
     let mut group = c.benchmark_group("journal_write");
@@ -146,7 +145,6 @@ fn append(c: &mut Criterion) {
             black_box(entry).encode(&mut Told::default(), &mut out);
         });
     });
-    group.bench_function("encoded_len", |b| b.iter(|| black_box(entry).encoded_len()));
     group.finish();
 }
 

@@ -23,7 +23,6 @@ pub use header::{Expected, Header, HeaderError};
 pub use scanner::{Scanned, Scanner, Tail, Why};
 pub use writer::SegmentWriter;
 
-use super::record::Entry;
 use crate::names::mix;
 
 /// Bytes of a block. A damaged byte costs at most one; its head is a 2,700th of it.
@@ -36,11 +35,6 @@ pub(super) const FRAGMENT_HEAD_BYTES: usize = 7;
 const BATCH_HEAD_BYTES: usize = FRAGMENT_HEAD_BYTES + 1;
 
 const _: () = assert!(BLOCK_BYTES <= 1 << 16, "a fragment's length has 2 bytes");
-
-/// How many bytes a record takes in a segment, alone in its batch, if it meets no block's end.
-pub fn stored_len(entry: &Entry<'_>) -> usize {
-    BATCH_HEAD_BYTES + entry.encoded_len()
-}
 
 /// Which part of a batch a fragment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

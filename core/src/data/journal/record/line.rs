@@ -108,12 +108,6 @@ impl<'a> Entry<'a> {
             .serialize_into(out, &telling)
             .expect("a vector takes all bytes, and every part knows its length");
     }
-
-    /// How many bytes [`Self::encode`] appends where nothing was told; nothing is encoded for it.
-    pub fn encoded_len(&self) -> usize {
-        let len = options().serialized_size(&Told::default().tell(self));
-        usize::try_from(len.expect("every part knows its length")).expect("it was in memory")
-    }
 }
 
 /// An entry with what must be told of it, as a [`Line`] is written.

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::*;
-use crate::data::journal::record::Record;
 use crate::data::journal::record::samples::{self, Random};
+use crate::data::journal::record::{Entry, Record};
 use crate::publisher::Publisher;
 use crate::version::DatumVersion;
 
@@ -342,7 +342,7 @@ fn what_is_as_before_is_left_out_within_a_block_only() {
 
     let all = written.contents.len();
     let told = written.bytes.len() - 3 * BLOCK_BYTES / crate::limits::JOURNAL_BATCH_BYTES;
-    let whole = stored_len(&put(&first));
+    let whole = FRAGMENT_HEAD_BYTES + Entry::put_len(&service, &first);
     assert!(told + 50 * all < whole * all, "{told} for {all} of {whole}");
     assert_eq!(scan(&written.bytes).records, written.found());
     for block in 1..3 {
