@@ -1,9 +1,9 @@
-//! A disk without room: publishing and pushing go on, the node says what is wrong, and all is safe again once there is room.
+//! A disk without room, or one that fails: publishing and pushing go on, the node says what is wrong, and all is safe again once it can be.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rollcall_tests::{List, Options, RawClient, Rollcall, eventually, http};
@@ -37,11 +37,8 @@ impl Disk {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let size = format!("size={DISK_BYTES}");
         let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(folder.path());
-        let status = mount.status().expect("every host can mount");
-        assert!(status.success(), "{mount:?}: {status}");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]);
+        run(mount.arg(folder.path()));
         Some(Self { folder })
     }
 
@@ -71,12 +68,78 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: a node that still ends must not keep it.
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.folder.path())
-            .status();
+        unmount_lazily(self.folder.path());
     }
+}
+
+/// A file system on a device that promises more than is behind it: once that is full, it takes writes as before, and fails to sync them.
+struct ThinDisk {
+    behind: Disk,
+}
+
+impl ThinDisk {
+    /// Makes and mounts it; nothing where that cannot be.
+    fn mount() -> Option<Self> {
+        if !Path::new("/dev/loop-control").exists() {
+            eprintln!(
+                "\n==== SKIPPED: tests with a disk that fails, because this kernel has no loop devices ====\n"
+            );
+            return None;
+        }
+        let disk = Self {
+            behind: Disk::mount()?,
+        };
+        run(Command::new("truncate")
+            .args(["-s", "256M"])
+            .arg(disk.image()));
+        // Without a journal of its own it goes on after a failure, as soon as there is room.
+        let mut make = Command::new("mkfs.ext4");
+        make.args(["-q", "-O", "^has_journal", "-E", "nodiscard"]);
+        run(make.arg(disk.image()));
+        fs::create_dir(disk.place()).expect("a folder of ours");
+        disk.mount_image();
+        Some(disk)
+    }
+
+    fn mount_image(&self) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "loop,errors=continue"]);
+        run(mount.arg(self.image()).arg(self.place()));
+    }
+
+    /// Shows what is on the medium: the kernel's memory has also what it failed to bring there.
+    fn remount(&self) {
+        run(Command::new("umount").arg(self.place()));
+        self.mount_image();
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.place().join("data")
+    }
+
+    fn place(&self) -> PathBuf {
+        self.behind.folder.path().join("thin")
+    }
+
+    fn image(&self) -> PathBuf {
+        self.behind.folder.path().join("image")
+    }
+}
+
+impl Drop for ThinDisk {
+    fn drop(&mut self) {
+        unmount_lazily(&self.place());
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().expect("every host has it");
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// A node that still ends must not keep it.
+fn unmount_lazily(place: &Path) {
+    let _ = Command::new("umount").arg("--lazy").arg(place).status();
 }
 
 fn services() -> Vec<String> {
@@ -133,10 +196,14 @@ fn heals(node: &Rollcall) {
     );
 }
 
-/// After a crash everybody is there, as it was shown last, before anybody is back.
 fn survives_a_crash(node: &mut Rollcall, round: i64, shown: &[List]) {
     node.kill();
     node.restart();
+    shows_again(node, round, shown);
+}
+
+/// Everybody is there, as it was shown last, before anybody is back.
+fn shows_again(node: &Rollcall, round: i64, shown: &[List]) {
     let again = observer(node).lists_until(&services(), &[&value(round)]);
     assert_eq!(again.len(), SERVICES, "{again:#?}");
     for list in again {
@@ -180,6 +247,34 @@ on_one_and_two_cores! {
         heals(&node);
 
         survives_a_crash(&mut node, 4, &shown.expect("three rounds"));
+    }
+
+    fn a_disk_that_fails_to_sync_stops_no_push_and_heals_once_it_can(cores: usize) {
+        let disk = or_skip!(ThinDisk::mount());
+        let mut node = Rollcall::on(Options::cores(cores), &disk.data_dir());
+        let (mut publisher, mut observer) = (node.client(), observer(&node));
+        pass(1, &mut publisher, &mut observer);
+
+        disk.behind.fill();
+        let mut rounds = 2..;
+        let mut pass = || {
+            let round = rounds.next().expect("without end");
+            assert!(round < 10_000, "this would take more than is behind the disk");
+            (round, pass(round, &mut publisher, &mut observer))
+        };
+        while !is_degraded(&node) {
+            pass();
+        }
+        assert_says_no_room(&node);
+        pass();
+
+        disk.behind.make_room();
+        heals(&node);
+        let (round, shown) = pass();
+        node.kill();
+        disk.remount();
+        node.restart();
+        shows_again(&node, round, &shown);
     }
 
     fn a_start_on_a_full_disk_serves_what_is_there(cores: usize) {
