@@ -101,12 +101,12 @@ impl Journals {
         durability: Durability,
     ) -> Result<Self, RecoveryError> {
         let root = data_dir.join(JOURNAL);
-        let (said, current) = match durability {
+        let (is_said, current) = match durability {
             // What is there counts for nothing, and will be removed.
-            Durability::Off => (None, None),
+            Durability::Off => (false, None),
             _ => match said(&root)? {
-                Some(said) => (Some(said), Some(said)),
-                None => (None, unsaid(&root)?),
+                Ok(said) => (true, Some(said)),
+                Err(why) => (false, unsaid(&root, &why)?),
             },
         };
         let before = current.filter(|current| current.cores != cores);
@@ -114,7 +114,7 @@ impl Journals {
             root,
             era: current.map_or(0, |current| current.era) + u64::from(before.is_some()),
             cores,
-            is_current: said.is_some() && before.is_none(),
+            is_current: is_said && before.is_none(),
             before,
             durability,
             boot_id: host::boot_id(),
@@ -265,33 +265,44 @@ impl Journals {
     }
 }
 
-/// What the file says that says which era is the truth.
-fn said(root: &Path) -> Result<Option<Current>, RecoveryError> {
+/// What the file says that says which era is the truth; or why it does not.
+fn said(root: &Path) -> Result<Result<Current, String>, RecoveryError> {
     let path = root.join(CURRENT);
     let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err("missing".to_owned())),
         read => read.map_err(|error| RecoveryError::Unreadable(path.clone(), error))?,
     };
     match Current::decode(&bytes) {
-        Ok(current) => Ok(Some(current)),
+        Ok(current) => Ok(Ok(current)),
         Err(error @ ManifestError::Newer { .. }) => Err(RecoveryError::Manifest(path, error)),
-        Err(error) => Err(RecoveryError::lost(path, error.to_string(), root)),
+        Err(error) => Ok(Err(error.to_string())),
     }
 }
 
-/// What is the truth if no file says it: nothing, or the first era, be it that the file is lost or that the very first start was killed.
-fn unsaid(root: &Path) -> Result<Option<Current>, RecoveryError> {
+/// What is the truth if no file says it: nothing, or the only era that is there. Of several, one was being replaced by the other.
+fn unsaid(root: &Path, why: &str) -> Result<Option<Current>, RecoveryError> {
+    let file = root.join(CURRENT);
+    let lost = |and: &str| {
+        Err(RecoveryError::lost(
+            file.clone(),
+            format!("{why}, {and}"),
+            root,
+        ))
+    };
     match eras(root)?[..] {
-        [] => Ok(None),
-        [0] => {
-            let last = eras(&root.join("0"))?.pop();
-            let cores = last.and_then(|last| u16::try_from(last + 1).ok());
-            Ok(cores.map(|cores| Current { era: 0, cores }))
-        }
-        _ => {
-            let why = "missing, though eras of a journal are there".to_owned();
-            Err(RecoveryError::lost(root.join(CURRENT), why, root))
-        }
+        [] if !file.exists() => Ok(None),
+        [] => lost("and no era of a journal is there"),
+        [era] => match eras(&root.join(era.to_string()))?.pop() {
+            Some(last) => {
+                let cores = u16::try_from(last + 1).unwrap_or(u16::MAX);
+                tracing::warn!(file = %file.display(), why, era, cores, "no word on which journal counts; there is only one");
+                Ok(Some(Current { era, cores }))
+            }
+            // The very first start was killed.
+            None if era == 0 => Ok(None),
+            None => lost("and the only era of a journal is empty"),
+        },
+        _ => lost("though several eras of a journal are there"),
     }
 }
 

@@ -229,7 +229,7 @@ on_one_and_two_cores! {
         assert_eq!(observer.lists_until(&services, &[&value]).len(), services.len());
     }
 
-    fn a_damaged_manifest_or_header_costs_nobody(cores: usize) {
+    fn a_damaged_manifest_header_or_word_on_the_era_costs_nobody(cores: usize) {
         let mut node = Rollcall::start(cores);
         let services = services(50);
         let mut publisher = node.client();
@@ -240,11 +240,12 @@ on_one_and_two_cores! {
         node.kill();
         drop(publisher);
 
-        for round in 0..2 {
+        for round in 0..3 {
             for segment in segments(node.data_dir()).into_iter().flatten() {
                 match round {
                     0 => overwrite(&segment.path.with_file_name(File::Manifest.to_string()), 12, &[0x5a]),
-                    _ => overwrite(&segment.path, 12, &[0x5a]),
+                    1 => overwrite(&segment.path, 12, &[0x5a]),
+                    _ => overwrite(&node.data_dir().join("journal/current"), 12, &[0x5a]),
                 }
             }
             node.restart();

@@ -100,24 +100,72 @@ fn a_first_start_that_was_killed_is_gone_on_with_on_any_number_of_cores() {
     );
 }
 
-#[test]
-fn a_lost_or_damaged_word_on_the_era_is_refused_with_what_to_do() {
-    let directory = directory(&["3/0/manifest"]);
-    let missing = find(&directory, 1).expect_err("which era counts is not known");
-    assert_helps(&missing, &directory, CURRENT, "missing");
-
-    say(&directory, 3, 1);
+/// Flips a bit of what is said.
+fn damage(directory: &TempDir) {
     let path = directory.path().join(JOURNAL).join(CURRENT);
     let mut bytes = fs::read(&path).expect("just written");
     bytes[12] ^= 1;
     fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn where_there_is_one_era_a_lost_or_damaged_word_on_it_is_made_up_for() {
+    for is_damaged in [false, true] {
+        let directory = directory(&["3/0/manifest", "3/1/manifest"]);
+        if is_damaged {
+            say(&directory, 3, 2);
+            damage(&directory);
+        }
+
+        let other = find(&directory, 1).expect("it can be taken over");
+        assert_eq!(other.before, Some(Current { era: 3, cores: 2 }));
+        let same = find(&directory, 2).expect("it can be taken over");
+        assert!(!same.must_move());
+        same.begin_era().expect("begun");
+
+        let said = said(&directory.path().join(JOURNAL)).expect("readable");
+        assert_eq!(said, Ok(Current { era: 3, cores: 2 }));
+    }
+}
+
+#[test]
+fn a_lost_or_damaged_word_on_one_of_several_eras_is_refused_with_what_to_do() {
+    let directory = directory(&["3/0/manifest", "4/0/manifest"]);
+    let missing = find(&directory, 1).expect_err("which era counts is not known");
+    assert_helps(
+        &missing,
+        &directory,
+        CURRENT,
+        "missing, though several eras",
+    );
+
+    say(&directory, 3, 1);
+    damage(&directory);
     let damaged = find(&directory, 1).expect_err("which era counts is not known");
-    assert_helps(&damaged, &directory, CURRENT, "damaged");
+    assert_helps(
+        &damaged,
+        &directory,
+        CURRENT,
+        "damaged, though several eras",
+    );
 
     assert_eq!(
         eras(&directory.path().join(JOURNAL)).expect("readable"),
-        [3]
+        [3, 4]
     );
+}
+
+#[test]
+fn where_no_era_is_left_a_damaged_word_on_it_is_refused() {
+    let empty = directory(&["3/nothing"]);
+    let missing = find(&empty, 1).expect_err("an era was there");
+    assert_helps(&missing, &empty, CURRENT, "missing, and the only era");
+
+    let none = directory(&[]);
+    say(&none, 3, 1);
+    damage(&none);
+    let damaged = find(&none, 1).expect_err("an era was there");
+    assert_helps(&damaged, &none, CURRENT, "damaged, and no era");
 }
 
 #[test]
