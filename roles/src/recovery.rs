@@ -294,7 +294,7 @@ fn unsaid(root: &Path, why: &str) -> Result<Option<Current>, RecoveryError> {
         [] => lost("and no era of a journal is there"),
         [era] => match eras(&root.join(era.to_string()))?.pop() {
             Some(last) => {
-                let cores = u16::try_from(last + 1).unwrap_or(u16::MAX);
+                let cores = u16::try_from(last.saturating_add(1)).unwrap_or(u16::MAX);
                 tracing::warn!(file = %file.display(), why, era, cores, "no word on which journal counts; there is only one");
                 Ok(Some(Current { era, cores }))
             }

@@ -165,9 +165,10 @@ impl Next<'_> {
             tail,
             between,
         } = self.boxes;
+        let id = self.register_id;
         let mut line = [0; 26];
-        line[..7].copy_from_slice(&[Self::VARIANT, v, c, r, t, self.box_count, 16]);
-        line[7..23].copy_from_slice(&self.register_id);
+        line[..7].copy_from_slice(&[Self::VARIANT, v, c, r, t, self.box_count, id.len() as u8]);
+        line[7..23].copy_from_slice(&id);
         line[23..].copy_from_slice(&[head, tail, between.len() as u8]);
         out.extend_from_slice(&line);
         out.extend_from_slice(between);
