@@ -1,32 +1,36 @@
 //! The owner of a shard: the one place where a datum changes and gets its next version.
 //!
 //! What arrives in one turn is merged: each changed datum costs one notice per interested session, however many publishers
-//! moved. A removal leaves a tombstone, so that a late or repeated older registration cannot revive what is gone.
+//! moved. A removal leaves a tombstone, so that an older registration that comes late cannot revive what is gone.
 //!
 //! Notices and answers tell only what the journal has written; while a write is under way, changes gather for the next.
 
 mod awaiting;
+mod claims;
 pub mod datum;
 mod datums;
+mod former_lives;
 pub mod journal;
+mod protection;
 mod questions;
 mod returning;
 mod tombstones;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::exchange::{Removal, ToData, ToSession, Token};
 use crate::limits;
 use crate::machine::{Instant, Machine, Now};
 use crate::names::{DataInfoId, Member, RegisterId};
-use crate::publisher::Publisher;
+use crate::publisher::{Order, Publisher};
 use crate::stats::Stats;
 use crate::tables::Seed;
 use crate::version::{DatumVersion, VersionClock};
 
 use awaiting::Awaiting;
-use datum::Datum;
+use datum::{Datum, Shift};
 use datums::DatumStore;
 use journal::{Journal, Lane, Operation};
 use tombstones::Tombstones;
@@ -112,6 +116,10 @@ pub struct Data {
     tombstones: Tombstones,
     /// Empty datums by when they may be forgotten, each once.
     empty: BTreeSet<(Instant, DataInfoId)>,
+    /// How long publishers are held whose connections ended, where a list would lose most of its own; zero is not at all.
+    protect: Duration,
+    /// Datums with publishers that are held, by when these go.
+    holds: BTreeSet<(Instant, DataInfoId)>,
     stored_publishers: usize,
     awaiting: Option<Awaiting>,
     removed_awaiting: usize,
@@ -134,6 +142,8 @@ impl Data {
             asking: Vec::new(),
             tombstones: Tombstones::new(seed),
             empty: BTreeSet::new(),
+            protect: Duration::ZERO,
+            holds: BTreeSet::new(),
             stored_publishers: 0,
             awaiting: None,
             removed_awaiting: 0,
@@ -154,114 +164,85 @@ impl Data {
         self.datums.get(data_info_id)
     }
 
-    fn on_put(&mut self, now: Now, data_info_id: DataInfoId, publisher: Arc<Publisher>) {
-        let register_id = &publisher.register_id;
-        if self
-            .tombstones
-            .forbids(&data_info_id, register_id, publisher.order)
-        {
-            self.stats.registrations_stale += 1;
-            return;
-        }
-        let datum = self.datums.get_or_insert(&data_info_id);
-        let was_empty = datum.publishers().is_empty();
-        let put = datum.put(Arc::clone(&publisher));
-        if was_empty {
-            self.keep(&data_info_id);
-        }
-        self.on_placed(now, data_info_id, &publisher, put);
-    }
-
-    fn on_placed(
+    /// Gives the removal that forbids to show it, if one does.
+    fn on_put(
         &mut self,
         now: Now,
         data_info_id: DataInfoId,
-        publisher: &Publisher,
-        put: datum::Put,
-    ) {
-        let replaced = match put {
-            datum::Put::Outdated => {
-                self.stats.registrations_stale += 1;
-                return;
+        publisher: Arc<Publisher>,
+    ) -> Option<Order> {
+        let tombstone = self.tombstones.find(&data_info_id, &publisher.register_id);
+        let datum = self.datums.get_or_insert(&data_info_id);
+        let (shift, refused) = datum.put(Arc::clone(&publisher), tombstone);
+        let former_life = match shift {
+            Shift::Shown { was: None, .. } if datum.awaiting > 0 => {
+                datum.take_former_life(&publisher)
             }
-            datum::Put::HolderMoved(held) => Some(held),
-            datum::Put::Shown(replaced) => {
-                self.stored_publishers += usize::from(replaced.is_none());
-                let version = self.mark_changed(now, &data_info_id);
-                self.journal
-                    .put(&data_info_id, publisher, replaced.as_deref(), version);
-                replaced
-            }
+            _ => Shift::Unseen,
         };
-        if replaced.is_some_and(|replaced| replaced.awaits_client()) {
-            self.on_returned(now, &data_info_id);
-        }
+        self.stats.registrations_stale += u64::from(matches!(shift, Shift::Unseen));
+        self.on_shift(now, &data_info_id, shift);
+        self.on_shift(now, &data_info_id, former_life);
+        refused
     }
 
+    /// Gives the removal that forbids to show the successor, if one does.
     fn on_remove(
         &mut self,
         now: Now,
         data_info_id: DataInfoId,
         register_id: RegisterId,
-        cause: Removal,
-    ) {
-        let held = self
-            .datums
-            .get(&data_info_id)
-            .and_then(|datum| datum.find(&register_id));
-        match cause {
-            Removal::Unregistered(order) => {
-                if held.is_some_and(|held| held.order > order) {
-                    self.stats.registrations_stale += 1;
-                    return;
+        removal: &Removal,
+    ) -> Option<Order> {
+        let (at, order) = (now.monotonic, removal.order);
+        let tombstone = self.tombstones.bury(at, &data_info_id, &register_id, order);
+        let is_held = self.must_hold(now.monotonic, &data_info_id, &register_id, removal);
+        let datum = self.datums.get_mut(&data_info_id)?;
+        let (shift, refused) = datum.remove(&register_id, removal, tombstone, is_held);
+        let is_unseen = matches!(shift, Shift::Unseen);
+        self.on_shift(now, &data_info_id, shift);
+        if is_unseen && !is_held {
+            self.rest(now.monotonic, &data_info_id);
+        }
+        refused
+    }
+
+    /// What is shown may have changed: counts it, writes it down, and has it told.
+    fn on_shift(&mut self, now: Now, data_info_id: &DataInfoId, shift: Shift) {
+        let was = match shift {
+            Shift::Unseen => return,
+            Shift::HolderMoved { was } => Some(was),
+            Shift::Shown { was, is } => {
+                if was.is_none() {
+                    self.stored_publishers += 1;
+                    self.keep(data_info_id);
                 }
-                let tombstone = held.map_or(order, |held| held.order.max(order));
-                self.tombstones
-                    .bury(now.monotonic, &data_info_id, &register_id, tombstone);
-                self.take_out(now, data_info_id, &register_id);
+                let version = self.mark_changed(now, data_info_id);
+                self.journal.put(data_info_id, &is, was.as_deref(), version);
+                was
             }
-            Removal::Closed {
-                holder,
-                order,
-                successor,
-            } => {
-                // An older connection of that session counts too: its own end was told to nobody once it had been taken over,
-                // and the registration that took over may have been lost.
-                let holds = held.is_some_and(|held| {
-                    held.holder.is_of_same_session(holder) && held.order <= order
-                });
-                if successor.is_none() {
-                    self.tombstones
-                        .bury(now.monotonic, &data_info_id, &register_id, order);
-                }
-                match successor {
-                    _ if !holds => self.stats.dropped_stale_message += 1,
-                    Some(successor) => self.replace(now, data_info_id, successor),
-                    None => self.take_out(now, data_info_id, &register_id),
-                }
+            Shift::Gone { was } => {
+                self.stored_publishers -= 1;
+                let version = self.mark_changed(now, data_info_id);
+                self.journal.removed(data_info_id, &was, version);
+                self.forget_later(now.monotonic, data_info_id);
+                Some(was)
             }
+        };
+        if was.is_some_and(|was| was.awaits_client()) {
+            self.on_returned(now, data_info_id);
         }
     }
 
-    /// A registration that lost to the one now closed stands again, whatever their order.
-    fn replace(&mut self, now: Now, data_info_id: DataInfoId, successor: Arc<Publisher>) {
-        if let Some(datum) = self.datums.get_mut(&data_info_id) {
-            let put = datum.replace(Arc::clone(&successor));
-            self.on_placed(now, data_info_id, &successor, put);
-        }
-    }
-
-    fn take_out(&mut self, now: Now, data_info_id: DataInfoId, register_id: &RegisterId) {
-        let datum = self.datums.get_mut(&data_info_id);
-        let Some(removed) = datum.and_then(|datum| datum.remove(register_id)) else {
+    /// Lets a datum go that was kept for claims which were never shown.
+    fn rest(&mut self, now: Instant, data_info_id: &DataInfoId) {
+        let Some(datum) = self.datums.get(data_info_id) else {
             return;
         };
-        self.stored_publishers -= 1;
-        let version = self.mark_changed(now, &data_info_id);
-        self.journal.removed(&data_info_id, &removed, version);
-        self.forget_later(now.monotonic, &data_info_id);
-        if removed.awaits_client() {
-            self.on_returned(now, &data_info_id);
+        if datum.was_never_published() && datum.is_unused() {
+            self.datums.remove(data_info_id);
+        } else if datum.kept_until.is_none() {
+            self.forget_later(now, data_info_id);
         }
     }
 
@@ -362,13 +343,8 @@ impl Data {
             return;
         };
         datum.remove_interest(session);
-        if datum.has_interest() {
-            return;
-        }
-        if datum.was_never_published() {
-            self.datums.remove(data_info_id);
-        } else if datum.kept_until.is_none() {
-            self.forget_later(now, data_info_id);
+        if !datum.has_interest() {
+            self.rest(now, data_info_id);
         }
     }
 
@@ -438,11 +414,9 @@ impl Machine for Data {
             }
             Event::Seal => return self.journal.seal(),
         };
-        let mut done = |token: Token| {
-            out.push(Effect::ToSession {
-                session,
-                message: ToSession::Done { token },
-            });
+        let mut done = |token: Token, refused: Option<Order>| {
+            let message = ToSession::Done { token, refused };
+            out.push(Effect::ToSession { session, message });
         };
         match message {
             ToData::Put {
@@ -450,17 +424,17 @@ impl Machine for Data {
                 publisher,
                 token,
             } => {
-                self.on_put(now, data_info_id, publisher);
-                done(token);
+                let refused = self.on_put(now, data_info_id, publisher);
+                done(token, refused);
             }
             ToData::Remove {
                 data_info_id,
                 register_id,
-                cause,
+                removal,
                 token,
             } => {
-                self.on_remove(now, data_info_id, register_id, *cause);
-                done(token);
+                let refused = self.on_remove(now, data_info_id, register_id, &removal);
+                done(token, refused);
             }
             ToData::Interest { data_info_id, have } => {
                 self.on_interest(now, session, data_info_id, have, out)
@@ -478,8 +452,10 @@ impl Machine for Data {
         }
         let empty = self.empty.first().map(|&(until, _)| until);
         let awaiting = self.awaiting.as_ref().map(Awaiting::next_timeout);
+        let held = self.holds.first().map(|&(until, _)| until);
         let journal = self.journal.next_timeout();
-        [empty, awaiting, journal, self.tombstones.next_timeout()]
+        let tombstones = self.tombstones.next_timeout();
+        [empty, awaiting, held, journal, tombstones]
             .into_iter()
             .flatten()
             .min()
@@ -487,6 +463,7 @@ impl Machine for Data {
 
     fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.settle_returning(now, out);
+        self.end_holds(now);
         self.renew_unsure(now);
         self.tell(now, out);
         self.forget_empty(now.monotonic);

@@ -33,8 +33,8 @@ pub enum ToData {
         data_info_id: DataInfoId,
         /// Which of its publishers.
         register_id: RegisterId,
-        /// On whose word.
-        cause: Box<Removal>,
+        /// How.
+        removal: Box<Removal>,
         /// Answered with `Done`.
         token: Token,
     },
@@ -64,31 +64,29 @@ impl ToData {
     }
 }
 
-/// On whose word a publisher is removed.
+/// A session takes back what it says of one registration id. Its word on that is final, as all it says is one stream; what other sessions
+/// say of the id stays, as far as the order left behind does not forbid it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Removal {
-    /// The client unregistered it: whoever holds it, if this order is newer.
-    Unregistered(Order),
-    /// Its connection ended: only if this very connection still holds it, or an older one of the same session, and nothing
-    /// that was registered later (an operator may take a client off whose connection stays). A registration of the same id
-    /// that another live connection of the session had declared meanwhile takes its place.
-    Closed {
-        /// The connection that ended.
-        holder: Holder,
-        /// The newest that it had registered.
-        order: Order,
-        /// What stands instead.
-        successor: Option<Arc<Publisher>>,
-    },
+pub struct Removal {
+    /// The connection that ended, or asked.
+    pub holder: Holder,
+    /// The highest order removed: no lower version is shown again, nor what comes later and is older by both clocks.
+    pub order: Order,
+    /// Its connection ended and the client may be on its way back: not so where client or operator said that it goes.
+    pub may_return: bool,
+    /// What the session says of the id from here on, if another of its connections claims it.
+    pub successor: Option<Arc<Publisher>>,
 }
 
 /// From an owner shard to a session home core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToSession {
-    /// The change with this token is in the datum (or was older than what is). Lost: the session asks again by resending.
+    /// The change with this token is kept, shown or not. Lost: the session asks again by resending.
     Done {
         /// The session's mark.
         token: Token,
+        /// What was registered is not shown: a removal of this order forbids it.
+        refused: Option<Order>,
     },
     /// The datum changed. Lost: the next notice does not fit and the session asks for the whole.
     Notice {

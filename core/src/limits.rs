@@ -179,6 +179,12 @@ pub const JOURNAL_SEGMENTS_MAX: usize = 64;
 pub const CORES_MAX: usize = 256;
 /// Registrations of one connection, of all kinds.
 pub const REGISTRATIONS_PER_CONNECTION_MAX: usize = 100_000;
+/// Connections that declare one registration id at a time. A client that reconnects every second leaves some that are half open.
+pub const CLAIMS_PER_REGISTRATION_MAX: usize = 128;
+/// What the list of one service may take in a push, unless the configuration says otherwise.
+pub const LIST_BYTES: usize = 64 << 20;
+/// How long publishers are held whose connections ended, where a list would lose most of its own: clients that were cut are back within it.
+pub const PROTECT: Duration = Duration::from_millis(1500);
 /// Subscribers of one connection that get the same pushes.
 pub const SUBSCRIBERS_PER_GROUP_MAX: usize = 10_000;
 /// Services that one core knows: as a home, or because a connection of it subscribes.

@@ -12,17 +12,36 @@ use serde::{Deserialize, Serialize};
 use crate::message::Boxes;
 use crate::names::{ConnectId, CoreId, Name, NodeId, RegisterId};
 
-/// Which of two registrations of one registration id is newer: compared field by field, from the top.
+/// Which of two claims to one registration id is shown where several sessions make one: compared field by field, from the top.
 ///
-/// Never by order of arrival: the stamp is given once, when the connection is accepted, from a clock that never goes back.
+/// Never by order of arrival: the stamp is given once, when the connection is accepted. Nor by a clock alone, as both may be wrong: a claim that
+/// loses is kept, and takes the place of the winner when that goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Order {
     /// The client's version of the registration: 1, then one more for each change.
     pub version: i64,
-    /// When the connection was accepted.
-    pub stamp: u64,
     /// The client's clock.
     pub timestamp: i64,
+    /// When the connection was accepted.
+    pub stamp: u64,
+}
+
+impl Order {
+    /// What a session goes by among its own connections: the client's clock may have been set back.
+    pub fn on_session(self) -> (i64, u64) {
+        (self.version, self.stamp)
+    }
+
+    /// Whether a removal of this order forbids a claim of lower version, whenever it came.
+    pub fn forbids_version_of(self, claim: Self) -> bool {
+        claim.version < self.version
+    }
+
+    /// Whether a removal of this order forbids a claim that arrives after it: of the same version only one that is older by both clocks.
+    pub fn forbids_late(self, claim: Self) -> bool {
+        let is_older = claim.timestamp < self.timestamp && claim.stamp < self.stamp;
+        self.forbids_version_of(claim) || claim.version == self.version && is_older
+    }
 }
 
 /// Whose registration it is: this connection of this node.
@@ -52,6 +71,11 @@ impl Holder {
     pub fn is_of_same_session(self, other: Self) -> bool {
         (self.node, self.incarnation) == (other.node, other.incarnation)
     }
+
+    /// Whether this is no connection of any session.
+    pub fn is_nobody(self) -> bool {
+        self == Self::NOBODY
+    }
 }
 
 /// What one client publishes under one registration id.
@@ -76,9 +100,32 @@ pub struct Publisher {
 }
 
 impl Publisher {
+    /// The same, as of a connection that was accepted then.
+    #[must_use]
+    pub fn restamped(&self, stamp: u64) -> Self {
+        Self {
+            register_id: self.register_id.clone(),
+            holder: self.holder,
+            order: Order {
+                stamp,
+                ..self.order
+            },
+            zone: Name::clone(&self.zone),
+            app: Name::clone(&self.app),
+            address: self.address,
+            registered_ms: self.registered_ms,
+            boxes: self.boxes.clone(),
+        }
+    }
+
     /// Whether it is known from before a restart, and its client has not come back.
     pub fn awaits_client(&self) -> bool {
-        self.holder == Holder::NOBODY
+        self.holder.is_nobody()
+    }
+
+    /// What its strings take in a push.
+    pub fn pushed_bytes(&self) -> usize {
+        self.boxes.bytes().len()
     }
 
     /// Whether a subscriber could tell the two apart.

@@ -192,6 +192,8 @@ pub struct Rules {
     pub push_floor: Duration,
     /// The data center that pushes name.
     pub data_center: Name,
+    /// Most bytes that the list of one service may come to in a push.
+    pub list_bytes_max: usize,
 }
 
 impl Default for Rules {
@@ -200,6 +202,7 @@ impl Default for Rules {
             grace: limits::GRACE,
             push_floor: Duration::ZERO,
             data_center: Name::from(DEFAULT_DATA_CENTER),
+            list_bytes_max: limits::LIST_BYTES,
         }
     }
 }
@@ -243,7 +246,7 @@ impl Session {
             homes: HashRing::of_node(place.me.node, place.cores),
             connections: Connections::default(),
             pushes: Pushes::new(seed, Name::clone(&rules.data_center)),
-            registrations: Registrations::new(seed, rules.grace),
+            registrations: Registrations::new(seed, &rules),
             interests: Interests::new(seed, rules.push_floor),
             meta: MetaState::default(),
             credits: vec![limits::CREDITS_PER_CORE; cores],

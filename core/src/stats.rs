@@ -179,10 +179,16 @@ stats! {
             refused_name_length = "name_length",
             refused_boxes = "boxes",
             refused_zones = "zones",
+            refused_claims = "claims",
+            refused_list_bytes = "list_bytes",
         }
+        /// Registrations refused because what was removed is newer.
+        Counter "registrations_superseded_total" { refused_superseded }
         /// Registrations without effect because a newer one was held.
         Counter "registrations_stale_total" { registrations_stale }
 
+        /// Lists that would have lost most of what they showed to ends of connections, and were held.
+        Counter "lists_protected_total" { lists_protected }
         /// Versions given to datums.
         Counter "datum_versions_total" { datum_versions }
         /// Push bodies encoded. Each is shared by all subscribers of its scope and zone.

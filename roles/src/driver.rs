@@ -86,6 +86,8 @@ pub(crate) struct Setup {
     pub(crate) journals: Journals,
     /// How long publishers known from before a restart await their client.
     pub(crate) return_grace: Duration,
+    /// How long publishers are held where a list would lose most of its own.
+    pub(crate) protect: Duration,
     /// What operators set in its former lives.
     pub(crate) operators: Arc<MetaState>,
     /// The node's zone.
@@ -240,11 +242,13 @@ fn recover_data(
     let Setup {
         journals,
         return_grace,
+        protect,
         ..
     } = setup;
     let durability = journals.durability();
     if durability == Durability::Off {
-        return Ok(Data::new(seed, DatumVersion::NOTHING_KNOWN, Journal::off()));
+        let data = Data::new(seed, DatumVersion::NOTHING_KNOWN, Journal::off());
+        return Ok(data.protecting(*protect));
     }
     let is_mine = |hash| place.ring.owner_at(hash) == place.me;
     let recovered = journals.recover(place.me.core, seed, names, &is_mine)?;
@@ -258,7 +262,7 @@ fn recover_data(
     };
     let floor = recovered.replayed.highest;
     let journal = Journal::new(life, recovered.former, floor);
-    let mut data = Data::new(seed, floor, journal);
+    let mut data = Data::new(seed, floor, journal).protecting(*protect);
     let services = recovered.replayed.services;
     let now = Clock::monotonic();
     data.recover(now, *return_grace, services);

@@ -318,6 +318,7 @@ mod tests {
             rules: Rules::default(),
             journals: Journals::find(Path::new("none"), 1, Durability::Off).expect("nothing there"),
             return_grace: Duration::ZERO,
+            protect: Duration::ZERO,
             operators: Arc::default(),
             zone: Name::from(DEFAULT_ZONE),
             cancel_from: Arc::new([]),

@@ -37,6 +37,7 @@ macro_rules! or_skip {
 }
 
 mod bad_input;
+mod claims;
 mod clients;
 mod closes;
 mod crashes;

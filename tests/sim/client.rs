@@ -15,6 +15,10 @@ use crate::world::ConnectionKey;
 pub(crate) type Zones = BTreeMap<String, Vec<String>>;
 
 pub(crate) struct Client {
+    /// How far its clock is from that of the world, in milliseconds.
+    pub(crate) clock_ms: i64,
+    /// It gives its registrations a new timestamp on each connection, as the Java client does; the Node client does not.
+    pub(crate) renews_timestamps: bool,
     pub(crate) peer: SocketAddr,
     /// Its process lives.
     pub(crate) lives: bool,
@@ -31,6 +35,7 @@ pub(crate) struct Publishing {
     pub(crate) register_id: String,
     pub(crate) zone: &'static str,
     pub(crate) version: i64,
+    pub(crate) timestamp: i64,
     pub(crate) text: String,
     /// False while it is being taken back.
     pub(crate) wanted: bool,
@@ -70,14 +75,23 @@ impl Sending {
 
 impl Client {
     /// A connection is there: everything is to be registered on it.
-    pub(crate) fn on_connected(&mut self, key: ConnectionKey) {
+    pub(crate) fn on_connected(&mut self, wall_ms: u64, key: ConnectionKey) {
         self.connection = Some(key);
+        let timestamp = self.timestamp(wall_ms);
         for publishing in &mut self.publishers {
             publishing.sending = Sending::Due;
+            if self.renews_timestamps {
+                publishing.timestamp = timestamp;
+            }
         }
         for subscribing in &mut self.subscribers {
             subscribing.sending = Sending::Due;
         }
+    }
+
+    /// What its clock says.
+    pub(crate) fn timestamp(&self, wall_ms: u64) -> i64 {
+        wall_ms.cast_signed() + self.clock_ms
     }
 
     /// The requests it sends now.
@@ -142,6 +156,7 @@ impl Publishing {
                 &services[self.service],
                 &self.register_id,
                 self.version,
+                self.timestamp,
                 self.zone,
             ),
             boxes: self.wanted.then(|| Boxes::from_utf16([units.as_slice()])),
@@ -158,19 +173,25 @@ impl Subscribing {
         self.sending = Sending::SentAt(now);
         let id = &services[self.service];
         Request::Subscriber {
-            declared: declared(id, &self.register_id, self.wire_version(), self.zone),
+            declared: declared(id, &self.register_id, self.wire_version(), 0, self.zone),
             scope: self.scope,
             registers: self.wanted,
         }
     }
 }
 
-fn declared(id: &DataInfoId, register_id: &str, version: i64, zone: &str) -> Declared {
+fn declared(
+    id: &DataInfoId,
+    register_id: &str,
+    version: i64,
+    timestamp: i64,
+    zone: &str,
+) -> Declared {
     Declared {
         data_info_id: id.clone(),
         register_id: RegisterId::new(register_id),
         version,
-        timestamp: 0,
+        timestamp,
         zone: zone.into(),
         app: "app".into(),
     }

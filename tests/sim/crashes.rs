@@ -226,7 +226,7 @@ impl World {
             true => Duration::ZERO,
             false => limits::RETURN_GRACE,
         };
-        let mut data = Data::new(tables, floor, journal);
+        let mut data = Data::new(tables, floor, journal).protecting(limits::PROTECT);
         let services = found.replayed.services;
         data.recover(self.now.monotonic, grace, services);
         one.begin_life(data, size, &ring, seed ^ life, tables);

@@ -215,7 +215,8 @@ fn the_owner_has_what_was_acknowledged(world: &World) -> Result<(), String> {
             let Some((version, key)) = one.acknowledged else {
                 continue;
             };
-            if !is_protected(world, key) {
+            let is_outdated = one.version > version && later_closed(world, key);
+            if is_outdated || !is_protected(world, key) {
                 continue;
             }
             let held = world.truth.newest(one.service).get(&one.register_id);
@@ -230,6 +231,18 @@ fn the_owner_has_what_was_acknowledged(world: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether the client closed a later connection: what it may have declared there anew went with that, and forbids what is older.
+fn later_closed(world: &World, key: ConnectionKey) -> bool {
+    let Some(connection) = world.connections.get(&key) else {
+        return false;
+    };
+    let mut others = world.connections.values();
+    others.any(|other| {
+        let is_closed = matches!(other.ended, Some((by, _)) if by != EndedBy::Us);
+        other.client == connection.client && other.number > connection.number && is_closed
+    })
+}
+
 fn is_protected(world: &World, key: ConnectionKey) -> bool {
     let Some(connection) = world.connections.get(&key) else {
         return false;
@@ -237,7 +250,7 @@ fn is_protected(world: &World, key: ConnectionKey) -> bool {
     // A later connection may have taken it over, and taken it along.
     let mut others = world.connections.values();
     let is_last =
-        !others.any(|other| other.client == connection.client && other.stamp > connection.stamp);
+        !others.any(|other| other.client == connection.client && other.number > connection.number);
     match connection.ended {
         None => true,
         Some((EndedBy::Us, at)) => is_last && world.now.monotonic.since(at) < limits::GRACE,

@@ -125,6 +125,8 @@ impl World {
         let port = 10_000 + u16::try_from(client).expect("few clients");
         self.clients.push(Client {
             peer: SocketAddr::from(([10, 0, 0, 1], port)),
+            clock_ms: 0,
+            renews_timestamps: self.random.chance(500),
             lives: true,
             connection: None,
             reconnects_at: self.now.monotonic,
@@ -143,8 +145,10 @@ impl World {
 
     pub(crate) fn publish(&mut self, client: usize, service: usize, zone: Zone) {
         let register_id = self.register_id("p", client, service);
+        let timestamp = self.clients[client].timestamp(self.now.wall_ms);
         self.clients[client].publishers.push(Publishing {
             service,
+            timestamp,
             text: format!("{register_id} 1"),
             register_id,
             zone,
@@ -221,7 +225,11 @@ impl World {
                 self.leave(client, noticed, EndedBy::Silence);
                 self.pause(client, 1000);
             }
-            88..95 => {
+            88..90 => {
+                let step = self.random.below(10_000).cast_signed() - 8_000;
+                self.clients[client].clock_ms += step;
+            }
+            90..96 => {
                 if let Some(key) = self.clients[client].connection {
                     self.end(key, EndedBy::Us);
                 }
@@ -259,10 +267,12 @@ impl World {
     }
 
     pub(crate) fn republish_one(&mut self, client: usize, place: usize) {
+        let timestamp = self.clients[client].timestamp(self.now.wall_ms);
         if let Some(one) = self.clients[client].publishers.get_mut(place)
             && one.wanted
         {
             one.version += 1;
+            one.timestamp = timestamp;
             one.text = format!("{} {}", one.register_id, one.version);
             one.sending = Sending::Due;
         }

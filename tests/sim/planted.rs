@@ -39,8 +39,10 @@ pub(crate) enum Planted {
     LostNoticeUnnoticed,
     /// An older registration revives what was removed.
     TombstoneMissing,
-    /// What arrives last counts as the newest connection.
-    StampRenewedByResend,
+    /// A removal forbids all that comes later, whatever the clocks say, and nobody is told.
+    TombstoneForbidsTooMuch,
+    /// The end of a connection takes what another of its session claims.
+    SuccessorForgotten,
     /// An old registration that comes twice is applied twice.
     DuplicateAppliedTwice,
     /// A change does not reach the view of a session.
@@ -140,22 +142,6 @@ impl World {
                     ended_by,
                 })
             }
-            Lane::ToHome(ToHome::Register {
-                asked,
-                data_info_id,
-                publisher,
-            }) if self.is_planted(Planted::StampRenewedByResend) => {
-                self.last_stamp += 1;
-                let order = Order {
-                    stamp: self.last_stamp,
-                    ..publisher.order
-                };
-                Lane::ToHome(ToHome::Register {
-                    asked,
-                    data_info_id,
-                    publisher: with_order(&publisher, order),
-                })
-            }
             message => message,
         }
     }
@@ -175,6 +161,7 @@ impl World {
         message: ToData,
     ) -> Option<ToData> {
         let session = self.cores[core].member;
+        let message = self.tamper_with_removal(message);
         match &message {
             ToData::Put {
                 data_info_id,
@@ -189,7 +176,10 @@ impl World {
                     _ => false,
                 };
                 if is_dropped {
-                    let done = ToSession::Done { token: *token };
+                    let done = ToSession::Done {
+                        token: *token,
+                        refused: None,
+                    };
                     self.tell_session(core, Event::FromData(done));
                     return None;
                 }
@@ -222,6 +212,20 @@ impl World {
             _ => {}
         }
         Some(message)
+    }
+
+    fn tamper_with_removal(&self, mut message: ToData) -> ToData {
+        if let ToData::Remove { removal, .. } = &mut message {
+            match self.planted {
+                Some(Planted::TombstoneForbidsTooMuch) => {
+                    removal.order.timestamp = i64::MAX;
+                    removal.order.stamp = 1 << 62;
+                }
+                Some(Planted::SuccessorForgotten) => removal.successor = None,
+                _ => {}
+            }
+        }
+        message
     }
 
     fn is_equal_held(&self, owner: Member, id: &DataInfoId, publisher: &Publisher) -> bool {
@@ -278,6 +282,10 @@ impl World {
                     version,
                     publishers,
                 })
+            }
+            ToSession::Done { token, .. } if self.is_planted(Planted::TombstoneForbidsTooMuch) => {
+                let refused = None;
+                Some(ToSession::Done { token, refused })
             }
             message => Some(message),
         }

@@ -135,6 +135,8 @@ impl Story {
         );
         let number = u16::try_from(client(name)).expect("few clients");
         self.world.clients.push(Client {
+            clock_ms: 0,
+            renews_timestamps: true,
             peer: SocketAddr::from(([10, 0, 0, 1], 10_000 + number)),
             lives: true,
             connection: None,
@@ -149,6 +151,7 @@ impl Story {
         self.world.clients[client(name)]
             .publishers
             .push(Publishing {
+                timestamp: 0,
                 service: service(register_id),
                 register_id: register_id.to_owned(),
                 zone: known_zone(zone),

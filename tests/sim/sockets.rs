@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollcall_core::bolt::{self, Decoded, Protocol};
 use rollcall_core::machine::Instant;
 use rollcall_core::message::ReceivedData;
-use rollcall_core::session::answer::{Answer, ReplyTo};
+use rollcall_core::session::answer::{Answer, Refusal, ReplyTo};
 use rollcall_core::session::request::Request;
 use rollcall_core::session::{self, EndedBy};
 
@@ -17,7 +17,8 @@ use crate::world::{ConnectionKey, World};
 /// A socket, from both ends.
 pub(crate) struct Connection {
     pub(crate) client: usize,
-    pub(crate) stamp: u64,
+    /// How many connections were made before it, and itself.
+    pub(crate) number: u64,
     /// The client still reads and writes here.
     pub(crate) is_used: bool,
     /// By whose doing the server's end is over, and since when.
@@ -53,10 +54,10 @@ pub(crate) struct Push {
 }
 
 impl Connection {
-    pub(crate) fn of(client: usize, stamp: u64) -> Self {
+    pub(crate) fn of(client: usize, number: u64) -> Self {
         Self {
             client,
-            stamp,
+            number,
             is_used: true,
             ended: None,
             closes_at: None,
@@ -194,6 +195,14 @@ impl World {
     }
 
     pub(crate) fn answer(&mut self, key: ConnectionKey, answer: Answer) {
+        if let Answer::Refused {
+            refusal: Refusal::Superseded { .. },
+            ..
+        } = answer
+        {
+            // Its client asks again.
+            return;
+        }
         let Answer::Registered {
             register_id,
             version,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rollcall_core::data::journal::{self, Durability, Journal, Operation};
 use rollcall_core::data::{self, Data};
 use rollcall_core::exchange::ToData;
+use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
 use rollcall_core::names::{ConnectId, CoreId, DataInfoId, Member, NodeId};
 use rollcall_core::ring::HashRing;
@@ -59,7 +60,10 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     streams: BTreeMap<(Member, Member), VecDeque<(Instant, Message)>>,
     pub(crate) ring: HashRing,
-    pub(crate) last_stamp: u64,
+    /// What gives the stamps of each node: never back.
+    stamp_clocks: [u64; 3],
+    /// Connections that were ever made.
+    pub(crate) connected: u64,
     /// Registrations that were ever made: each has an id of its own.
     pub(crate) registered: u64,
     pub(crate) mischief: Mischief,
@@ -138,7 +142,8 @@ impl World {
             calm: false,
             streams: BTreeMap::new(),
             ring,
-            last_stamp: 0,
+            stamp_clocks: [0; 3],
+            connected: 0,
             registered: 0,
             mischief: Mischief::default(),
             steps: Steps::default(),
@@ -210,7 +215,8 @@ impl World {
 
     /// A connection of this client to a core.
     pub(crate) fn connect(&mut self, client: usize, node: usize, core: u16) -> ConnectionKey {
-        self.last_stamp = self.now.wall_ms.max(self.last_stamp + 1);
+        let stamp = self.stamp(node);
+        self.connected += 1;
         let index = self.core_index(node, core);
         let (slot, generation) = self.cores[index].take_slot();
         let connect_id = ConnectId {
@@ -221,15 +227,27 @@ impl World {
         let key = ConnectionKey { node, connect_id };
         let opened = session::Event::Opened {
             connect_id,
-            stamp: self.last_stamp,
+            stamp,
             peer: self.clients[client].peer,
             local: SocketAddr::from(([127, 0, 0, 1], 9600)),
         };
         self.connections
-            .insert(key, Connection::of(client, self.last_stamp));
+            .insert(key, Connection::of(client, self.connected));
         self.tell_session(index, opened);
-        self.clients[client].on_connected(key);
+        self.clients[client].on_connected(self.now.wall_ms, key);
         key
+    }
+
+    /// When a connection was accepted, by the clock of this node: now and then another connection that came later was accepted before it.
+    fn stamp(&mut self, node: usize) -> u64 {
+        let skew_ms = [10_000, 15_000, 5_000][node];
+        let early_ms = match !self.calm && self.random.chance(200) {
+            true => self.random.below(3_000),
+            false => 0,
+        };
+        let clock = &mut self.stamp_clocks[node];
+        *clock = (*clock).max(self.now.wall_ms + skew_ms);
+        (*clock - early_ms) << 16 | self.connected
     }
 
     /// The client leaves its connection; the server hears of it later, or finds out by itself.
@@ -449,11 +467,8 @@ impl World {
         self.perform_data(core, out);
     }
 
-    /// What changed without anybody saying so: the end of a grace.
+    /// What changed without anybody saying so: the end of a grace or of a hold.
     fn record_all(&mut self, core: usize) {
-        if self.cores[core].disk.is_none() {
-            return;
-        }
         for service in 0..self.services.len() {
             let id = &self.services[service];
             if self.ring.owner(id) != self.cores[core].member {
@@ -619,7 +634,8 @@ impl Core {
         Self {
             member: me,
             session: Session::new(place, tables),
-            data: Data::new(tables, DatumVersion::NOTHING_KNOWN, Journal::off()),
+            data: Data::new(tables, DatumVersion::NOTHING_KNOWN, Journal::off())
+                .protecting(limits::PROTECT),
             disk: None,
             early: None,
             troubled_at: None,

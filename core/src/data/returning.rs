@@ -69,6 +69,9 @@ impl Data {
         };
         datum.awaiting -= 1;
         datum.is_whole_again = datum.awaiting == 0;
+        if datum.is_whole_again {
+            datum.forget_former_lives();
+        }
         if datum.is_whole_again
             && let Some(asking) = awaiting.release(data_info_id)
         {
@@ -147,7 +150,10 @@ impl Data {
         let gone: Vec<_> = datum.awaited().cloned().collect();
         self.removed_awaiting += gone.len();
         for register_id in gone {
-            self.take_out(now, data_info_id.clone(), &register_id);
+            if let Some(datum) = self.datums.get_mut(data_info_id) {
+                let shift = datum.take_out(&register_id);
+                self.on_shift(now, data_info_id, shift);
+            }
         }
     }
 

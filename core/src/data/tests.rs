@@ -24,7 +24,9 @@ const OTHER: Member = Member {
     core: CoreId(0),
 };
 
+mod claims;
 mod journal;
+mod protection;
 mod restart;
 mod seal;
 
@@ -87,11 +89,11 @@ impl Shard {
         self.tell(SESSION, put);
     }
 
-    fn remove(&mut self, register_id: &str, cause: Removal) {
+    fn remove(&mut self, register_id: &str, removal: Removal) {
         let remove = ToData::Remove {
             data_info_id: id("s"),
             register_id: RegisterId::new(register_id),
-            cause: Box::new(cause),
+            removal: Box::new(removal),
             token: Token(2),
         };
         self.tell(SESSION, remove);
@@ -172,10 +174,18 @@ fn publisher(register_id: &str, version: i64, slot: u32, text: &str) -> Publishe
 }
 
 fn closed(version: i64, slot: u32) -> Removal {
-    Removal::Closed {
+    Removal {
         holder: holder(slot),
         order: order(version, slot),
+        may_return: true,
         successor: None,
+    }
+}
+
+fn unregistered(version: i64, slot: u32) -> Removal {
+    Removal {
+        may_return: false,
+        ..closed(version, slot)
     }
 }
 
@@ -192,9 +202,15 @@ fn every_change_is_confirmed_and_told_once_to_each_interested_session() {
     }
     let said = shard.turn();
 
-    let done = said
-        .iter()
-        .filter(|(_, message)| matches!(message, ToSession::Done { token: Token(1) }));
+    let done = said.iter().filter(|(_, message)| {
+        matches!(
+            message,
+            ToSession::Done {
+                token: Token(1),
+                refused: None
+            }
+        )
+    });
     assert_eq!(done.count(), 400);
     let notices: Vec<_> = said
         .iter()
@@ -250,78 +266,26 @@ fn an_equal_registration_moves_the_holder_in_silence() {
 
     assert_eq!(shard.turn().len(), 1, "done and no notice");
     assert_eq!(shard.version(), version);
-    shard.remove("a", closed(1, 1));
-    assert_eq!(shard.held(), ["a"]);
     shard.remove("a", closed(1, 2));
     assert!(shard.held().is_empty());
-}
-
-#[test]
-fn the_newest_wins_whatever_comes_first() {
-    let mut shard = Shard::new();
-    for (version, slot) in [(1, 2), (1, 1), (2, 1), (1, 9)] {
-        let text = format!("{version}.{slot}");
-        shard.put(publisher("a", version, slot, &text));
-    }
-
-    let datum = shard.data.datum(&id("s")).expect("a datum");
-    let held = datum.find(&RegisterId::new("a")).expect("a publisher");
-    assert_eq!(held.order, order(2, 1));
-    assert_eq!(shard.data.gauge().registrations_stale, 2);
 }
 
 #[test]
 fn a_tombstone_outlives_its_removal_but_not_for_ever() {
     let mut shard = Shard::new();
     shard.put(publisher("a", 1, 1, "here"));
-    shard.remove("a", Removal::Unregistered(order(2, 1)));
+    shard.remove("a", unregistered(2, 1));
 
     shard.put(publisher("a", 1, 9, "late"));
     assert!(shard.held().is_empty());
     shard.put(publisher("a", 3, 1, "anew"));
     assert_eq!(shard.held(), ["a"]);
 
-    shard.remove("a", Removal::Unregistered(order(4, 1)));
+    shard.remove("a", unregistered(4, 1));
     shard.pass(limits::TOMBSTONE_KEPT);
     shard.turn();
     shard.put(publisher("a", 1, 9, "forgotten"));
     assert_eq!(shard.held(), ["a"]);
-}
-
-#[test]
-fn a_removal_that_overtakes_its_registration_wins() {
-    let mut shard = Shard::new();
-
-    shard.remove("a", Removal::Unregistered(order(2, 1)));
-    shard.put(publisher("a", 1, 1, "late"));
-    shard.remove("b", closed(1, 1));
-    shard.put(publisher("b", 1, 1, "late"));
-
-    assert!(shard.held().is_empty());
-    assert_eq!(shard.version(), DatumVersion::NOTHING_KNOWN);
-}
-
-#[test]
-fn a_close_told_twice_spares_what_came_after_it() {
-    let mut shard = Shard::new();
-    shard.put(publisher("a", 1, 1, "one"));
-    shard.remove("a", closed(1, 1));
-    shard.put(publisher("a", 2, 1, "two"));
-
-    shard.remove("a", closed(1, 1));
-
-    assert_eq!(shard.held(), ["a"]);
-}
-
-#[test]
-fn a_close_that_names_a_newer_registration_removes_the_older_too() {
-    let mut shard = Shard::new();
-    shard.put(publisher("a", 1, 1, "one"));
-
-    shard.remove("a", closed(2, 1));
-    shard.put(publisher("a", 2, 1, "late"));
-
-    assert!(shard.held().is_empty());
 }
 
 #[test]
@@ -342,10 +306,9 @@ fn a_close_takes_what_an_older_connection_of_its_session_left() {
 fn a_successor_takes_the_place_of_who_closed() {
     let mut shard = Shard::new();
     shard.put(publisher("a", 1, 2, "two"));
-    let successor = Removal::Closed {
-        holder: holder(2),
-        order: order(1, 2),
+    let successor = Removal {
         successor: Some(Arc::new(publisher("a", 1, 1, "one"))),
+        ..closed(1, 2)
     };
 
     shard.remove("a", successor);
@@ -363,10 +326,9 @@ fn a_successor_that_shows_the_same_tells_nobody() {
     shard.put(publisher("a", 1, 2, "same"));
     shard.turn();
     let version = shard.version();
-    let successor = Removal::Closed {
-        holder: holder(2),
-        order: order(1, 2),
+    let successor = Removal {
         successor: Some(Arc::new(publisher("a", 1, 1, "same"))),
+        ..closed(1, 2)
     };
 
     shard.remove("a", successor);

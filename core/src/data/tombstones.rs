@@ -1,4 +1,4 @@
-//! What was removed and how new it was: an older registration that comes late or again must not revive it.
+//! What was removed and how new it was: an older registration that comes late must not revive it.
 
 use std::collections::VecDeque;
 
@@ -25,39 +25,38 @@ impl Tombstones {
         }
     }
 
-    /// Remembers that what had `order` or less is gone.
+    /// Remembers that what had this order is gone. Gives the highest that went.
     pub(super) fn bury(
         &mut self,
         now: Instant,
         data_info_id: &DataInfoId,
         register_id: &RegisterId,
         order: Order,
-    ) {
+    ) -> Order {
         let grave = (data_info_id.clone(), register_id.clone());
         let until = now + limits::TOMBSTONE_KEPT;
         let (newest, kept) = self.buried.entry(grave.clone()).or_insert((order, until));
         *newest = order.max(*newest);
         *kept = until;
+        let newest = *newest;
         self.by_age.push_back((until, grave));
         if self.by_age.len() > limits::TOMBSTONES_MAX {
             self.forget_oldest();
         }
+        newest
     }
 
-    /// Whether a registration of this order is what was removed, or older.
-    pub(super) fn forbids(
+    /// The highest order removed of this id.
+    pub(super) fn find(
         &self,
         data_info_id: &DataInfoId,
         register_id: &RegisterId,
-        order: Order,
-    ) -> bool {
+    ) -> Option<Order> {
         if self.buried.is_empty() {
-            return false;
+            return None;
         }
         let grave = (data_info_id.clone(), register_id.clone());
-        self.buried
-            .get(&grave)
-            .is_some_and(|(newest, _)| order <= *newest)
+        self.buried.get(&grave).map(|&(newest, _)| newest)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {

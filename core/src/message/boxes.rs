@@ -84,6 +84,11 @@ impl Boxes {
         &self.bytes
     }
 
+    /// A number that is the same for the same boxes, in this process and build.
+    pub(crate) fn fingerprint(&self) -> u32 {
+        self.hash
+    }
+
     /// How many texts there are, as it is stored.
     pub(crate) fn raw_count(&self) -> u32 {
         self.count

@@ -9,6 +9,7 @@ use crate::message::{
     PushResult, RegisterResponse, register_response, result, sync_config_response,
 };
 use crate::names::{Name, RegisterId};
+use crate::publisher::Order;
 use crate::stats::Stats;
 
 /// How a peer spoke, and the number of its request.
@@ -78,6 +79,18 @@ pub enum Refusal {
     TooManyBoxes(usize),
     /// The service has publishers in as many zones as it may.
     TooManyZones,
+    /// As many connections declare this registration as may.
+    TooManyClaims,
+    /// The list of the service would be longer than it may.
+    ListTooLong {
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// What was removed is newer than this registration.
+    Superseded {
+        /// The order of the removal. What the connection asks next counts as later.
+        by: Order,
+    },
 }
 
 impl Refusal {
@@ -91,6 +104,9 @@ impl Refusal {
             Self::TooManyBytes => stats.refused_bytes += 1,
             Self::TooManyBoxes(_) => stats.refused_boxes += 1,
             Self::TooManyZones => stats.refused_zones += 1,
+            Self::TooManyClaims => stats.refused_claims += 1,
+            Self::ListTooLong { .. } => stats.refused_list_bytes += 1,
+            Self::Superseded { .. } => stats.refused_superseded += 1,
         }
     }
 }
@@ -133,6 +149,20 @@ impl fmt::Display for Refusal {
                 f,
                 "the service has publishers in {} zones, which is the limit",
                 limits::ZONES_PER_DATUM_MAX
+            ),
+            Self::TooManyClaims => write!(
+                f,
+                "{} connections declare this registration id, which is the limit",
+                limits::CLAIMS_PER_REGISTRATION_MAX
+            ),
+            Self::ListTooLong { bytes_max } => write!(
+                f,
+                "the list of this service would take more than {bytes_max} bytes, which is the limit"
+            ),
+            Self::Superseded { by } => write!(
+                f,
+                "this registration was taken back at version {}: register it again, or under a higher version",
+                by.version
             ),
         }
     }

@@ -109,17 +109,18 @@ impl Session {
             version: order.version,
             tally: Tally::Same,
         };
+        let holder = self.holder(asked.connect_id);
         let needs = &mut self.registration_needs;
         self.registrations
-            .unregister(waiting, data_info_id, register_id, order, needs);
+            .unregister(waiting, data_info_id, register_id, holder, order, needs);
         self.perform_registration_needs(now, out);
     }
 
     pub(super) fn on_data(&mut self, now: Now, message: ToSession, out: &mut Vec<Effect>) {
         match message {
-            ToSession::Done { token } => {
+            ToSession::Done { token, refused } => {
                 self.registrations
-                    .on_done(token, &mut self.registration_needs);
+                    .on_done(token, refused, &mut self.registration_needs);
                 self.perform_registration_needs(now, out);
             }
             ToSession::Notice {

@@ -4,57 +4,29 @@
 //! takes it back or its connection ends. A close removes only what that very connection still holds: a reconnect usually
 //! arrives before the close of the connection it replaces.
 
+mod ledger;
 mod service;
+mod unconfirmed;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, VecDeque};
-use std::hint::black_box;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-
-use slab::Slab;
 
 use crate::exchange::{Removal, ToData, Token};
 use crate::limits;
 use crate::machine::{Instant, Now};
 use crate::names::{ConnectId, DataInfoId, RegisterId};
-use crate::publisher::{Order, Publisher};
+use crate::publisher::{Holder, Order, Publisher};
 use crate::stats::Stats;
-use crate::tables::{Seed, Table};
+use crate::tables::Seed;
 
-use self::service::{Registration, Service};
-use super::EndedBy;
+pub(super) use self::ledger::LOOKED_AT;
+use self::ledger::{Ledger, Withdrawn};
+use self::service::Service;
+use self::unconfirmed::{Change, Changes};
 use super::answer::Refusal;
 use super::lane::{Asked, Tally};
-
-/// So many registrations are looked at together.
-pub(super) const LOOKED_AT: usize = 16;
-
-/// What one connection declared here.
-#[derive(Debug, Default)]
-struct Declared {
-    registrations: BTreeSet<(DataInfoId, RegisterId)>,
-    /// We ended the connection: what it holds awaits its client, but takes nothing back from those who came after it.
-    ended: bool,
-}
-
-/// A change the owner has not confirmed.
-#[derive(Debug)]
-struct Pending {
-    generation: u32,
-    data_info_id: DataInfoId,
-    change: PendingChange,
-    /// Who waits for the answer; nobody after `ANSWER_WITHIN`, for the session itself vouches for the registration.
-    waiting: Option<Waiting>,
-    removal_of: RegisterId,
-}
-
-#[derive(Debug)]
-enum PendingChange {
-    /// What stands when it is sent again is sent.
-    Put,
-    Remove(Box<Removal>),
-}
+use super::{EndedBy, Rules};
 
 /// A client that waits for its answer.
 #[derive(Debug)]
@@ -68,6 +40,14 @@ pub(super) struct Waiting {
 impl Waiting {
     fn taken(self) -> Need {
         let outcome = Ok(self.tally);
+        Need::Answer {
+            waiting: self,
+            outcome,
+        }
+    }
+
+    fn refused(self, refusal: Refusal) -> Need {
+        let outcome = Err(refusal);
         Need::Answer {
             waiting: self,
             outcome,
@@ -88,19 +68,10 @@ pub(super) enum Need {
 /// The registrations of the services whose home is this core.
 #[derive(Debug)]
 pub(super) struct Registrations {
-    services: Table<DataInfoId, Service>,
-    /// What each connection declared here.
-    declared: Table<ConnectId, Declared>,
-    pending: Slab<Pending>,
-    generation: u32,
-    /// Sent in this turn; what is not confirmed at its end gets a deadline.
-    sent: Vec<Token>,
-    deadlines: VecDeque<(Instant, Token)>,
+    ledger: Ledger,
+    changes: Changes,
     /// Connections that we ended, and until when their publishers await their client.
     graces: VecDeque<(Instant, ConnectId)>,
-    bytes: usize,
-    count: usize,
-    seed: Seed,
     /// The node is stopping: its clients are on their way to others, nothing of theirs is removed.
     draining: bool,
     /// How long the publishers of a connection that we ended await their client.
@@ -108,25 +79,18 @@ pub(super) struct Registrations {
 }
 
 impl Registrations {
-    pub(super) fn new(seed: Seed, grace: Duration) -> Self {
+    pub(super) fn new(seed: Seed, rules: &Rules) -> Self {
         Self {
-            services: seed.table(),
-            declared: seed.table(),
-            pending: Slab::new(),
-            generation: 0,
-            sent: Vec::new(),
-            deadlines: VecDeque::new(),
+            ledger: Ledger::new(seed, rules.list_bytes_max),
+            changes: Changes::default(),
             graces: VecDeque::new(),
-            bytes: 0,
-            count: 0,
-            seed,
             draining: false,
-            grace,
+            grace: rules.grace,
         }
     }
 
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.ledger.count()
     }
 
     /// All publishers registered through this node under this service.
@@ -134,44 +98,26 @@ impl Registrations {
         &self,
         data_info_id: &DataInfoId,
     ) -> impl Iterator<Item = &Arc<Publisher>> {
-        let service = self.services.get(data_info_id);
+        let service = self.ledger.service(data_info_id);
         service.into_iter().flat_map(Service::publishers)
     }
 
     /// The services that have registrations here, in no order.
     pub(super) fn services(&self) -> impl Iterator<Item = &DataInfoId> {
-        self.services.keys()
+        self.ledger.services()
     }
 
     /// Publishers whose connections we ended, and which await their clients.
     pub(super) fn in_grace(&self) -> usize {
-        let ended = self
-            .graces
-            .iter()
-            .filter_map(|(_, connect_id)| self.declared.get(connect_id));
-        ended.map(|declared| declared.registrations.len()).sum()
+        let ended = self.graces.iter();
+        ended
+            .map(|&(_, connect_id)| self.ledger.count_declared(connect_id))
+            .sum()
     }
 
-    /// Has the memory fetch what [`Self::register`] will need: first the ids that come from other cores, then the places of all, then what
-    /// stands there.
+    /// Has the memory fetch what [`Self::register`] will need.
     pub(super) fn look_at(&self, publishes: [Option<(&DataInfoId, &RegisterId)>; LOOKED_AT]) {
-        for (_, register_id) in publishes.iter().flatten() {
-            black_box(register_id.is_uuid());
-        }
-        let held = publishes.map(|publish| {
-            let (data_info_id, register_id) = publish?;
-            self.services.get(data_info_id)?.glance(register_id)
-        });
-        for publisher in held.iter().flatten() {
-            // Of each part, wherever the compiler has put it.
-            let Publisher {
-                holder,
-                order,
-                boxes,
-                ..
-            } = &***publisher;
-            black_box((holder.connect_id.slot, order.version, boxes.count()));
-        }
+        self.ledger.look_at(publishes);
     }
 
     /// A client publishes.
@@ -183,23 +129,25 @@ impl Registrations {
         stats: &mut Stats,
         needs: &mut Vec<Need>,
     ) {
-        let token = self.next_token();
-        let (is_newest, tally) = match self.declare(&mut data_info_id, &publisher, token) {
+        let token = self.changes.next_token();
+        let (stands, tally) = match self.ledger.declare(&mut data_info_id, &publisher, token) {
             Ok(declared) => declared,
-            Err(refusal) => {
-                let outcome = Err(refusal);
-                return needs.push(Need::Answer { waiting, outcome });
-            }
+            Err(refusal) => return needs.push(waiting.refused(refusal)),
         };
         waiting.tally = tally;
-        if !is_newest {
+        if !stands {
             stats.registrations_stale += 1;
             needs.push(waiting.taken());
             return;
         }
         let register_id = publisher.register_id.clone();
-        let change = PendingChange::Put;
-        self.await_done(token, &data_info_id, register_id, change, Some(waiting));
+        self.changes.await_done(
+            token,
+            &data_info_id,
+            register_id,
+            Change::Put,
+            Some(waiting),
+        );
         needs.push(Need::Tell(ToData::Put {
             data_info_id,
             publisher,
@@ -213,31 +161,83 @@ impl Registrations {
         mut waiting: Waiting,
         data_info_id: DataInfoId,
         register_id: RegisterId,
+        holder: Holder,
         order: Order,
         needs: &mut Vec<Need>,
     ) {
-        let service = self.services.get_mut(&data_info_id);
-        let held = service.and_then(|service| service.get(&register_id));
-        if held.is_some_and(|held| held.publisher.order > order) {
-            needs.push(waiting.taken());
-            return;
+        let connect_id = holder.connect_id;
+        let declared = self.ledger.count_declared(connect_id);
+        let standing = self.ledger.find(&data_info_id, &register_id);
+        let is_newest = standing.is_none_or(|standing| {
+            let publisher = &standing.publisher;
+            publisher.holder == holder || publisher.order.on_session() <= order.on_session()
+        });
+        match is_newest {
+            true => self.ledger.strike_out(&data_info_id, &register_id),
+            // A newer connection's stands; that of this one goes.
+            false => {
+                self.ledger
+                    .withdraw(connect_id, &data_info_id, &register_id);
+                self.ledger
+                    .forget_declared(connect_id, &data_info_id, &register_id);
+            }
         }
-        let declared = self.count_declared(waiting.asked.connect_id);
-        self.strike_out(&data_info_id, &register_id);
-        if self.count_declared(waiting.asked.connect_id) < declared {
+        if self.ledger.count_declared(connect_id) < declared {
             waiting.tally = Tally::Removed;
         }
-        let cause = Removal::Unregistered(order);
-        self.tell_removed(data_info_id, register_id, cause, Some(waiting), needs);
+        if !is_newest {
+            needs.push(waiting.taken());
+            return;
+        }
+        let removal = Removal {
+            holder,
+            order,
+            may_return: false,
+            successor: None,
+        };
+        self.tell_removed(data_info_id, register_id, removal, Some(waiting), needs);
     }
 
-    /// The owner has it.
-    pub(super) fn on_done(&mut self, token: Token, needs: &mut Vec<Need>) {
-        let Some(pending) = self.take_pending(token) else {
+    /// The owner has it; if it says so, something that was removed forbids to show it.
+    pub(super) fn on_done(&mut self, token: Token, refused: Option<Order>, needs: &mut Vec<Need>) {
+        let Some(change) = self.changes.take(token) else {
             return;
         };
-        if let Some(waiting) = pending.waiting {
-            needs.push(waiting.taken());
+        let Some(removed) = refused else {
+            needs.extend(change.waiting.map(Waiting::taken));
+            return;
+        };
+        let (data_info_id, register_id) = (change.data_info_id, change.register_id);
+        let stands = self.ledger.note_refused(&data_info_id, &register_id, token);
+        match change.waiting {
+            Some(waiting) => {
+                needs.push(waiting.refused(Refusal::Superseded { by: removed }));
+            }
+            None if stands => self.tell_again(data_info_id, register_id, removed, needs),
+            None => {}
+        }
+    }
+
+    /// Nobody waits for the answer, so nobody will ask again: what stands is told as declared after the removal that forbids it.
+    fn tell_again(
+        &mut self,
+        data_info_id: DataInfoId,
+        register_id: RegisterId,
+        removed: Order,
+        needs: &mut Vec<Need>,
+    ) {
+        let token = self.changes.next_token();
+        let raised = self
+            .ledger
+            .raise_above(&data_info_id, &register_id, removed, token);
+        if let Some(publisher) = raised {
+            self.changes
+                .await_done(token, &data_info_id, register_id, Change::Put, None);
+            needs.push(Need::Tell(ToData::Put {
+                data_info_id,
+                publisher,
+                token,
+            }));
         }
     }
 
@@ -250,10 +250,12 @@ impl Registrations {
         needs: &mut Vec<Need>,
     ) {
         match ended_by {
-            EndedBy::Operator => self.remove_all_of(connect_id, needs),
+            EndedBy::Operator => self.remove_all_of(connect_id, false, needs),
             _ if self.draining => {}
-            EndedBy::Peer | EndedBy::Silence => self.remove_all_of(connect_id, needs),
-            EndedBy::Us => self.await_client(now, connect_id),
+            EndedBy::Peer | EndedBy::Silence => self.remove_all_of(connect_id, true, needs),
+            EndedBy::Us if self.ledger.count_declared(connect_id) == 0 => {}
+            // All it declared stays: which of a client's connections is the later cannot be told for certain.
+            EndedBy::Us => self.graces.push_back((now + self.grace, connect_id)),
         }
     }
 
@@ -263,224 +265,49 @@ impl Registrations {
         self.graces.clear();
     }
 
-    /// What the connection holds stays for a grace; what others took over from it stands not again.
-    fn await_client(&mut self, now: Instant, connect_id: ConnectId) {
-        let Some(declared) = self.declared.get_mut(&connect_id) else {
-            return;
-        };
-        declared.ended = true;
-        self.graces.push_back((now + self.grace, connect_id));
-        for (data_info_id, register_id) in &declared.registrations {
-            let service = self.services.get_mut(data_info_id);
-            if let Some(registration) = service.and_then(|service| service.get_mut(register_id)) {
-                registration.forget_displaced(connect_id);
-            }
-        }
-    }
-
     /// Everything that this connection declared goes: all it holds, and its claims on what others hold.
-    pub(super) fn remove_all_of(&mut self, connect_id: ConnectId, needs: &mut Vec<Need>) {
-        let Some(declared) = self.declared.remove(&connect_id) else {
-            return;
-        };
-        for (data_info_id, register_id) in declared.registrations {
-            self.remove_declared(connect_id, data_info_id, register_id, needs);
+    fn remove_all_of(&mut self, connect_id: ConnectId, may_return: bool, needs: &mut Vec<Need>) {
+        for (data_info_id, register_id) in self.ledger.take_declared(connect_id) {
+            let withdrawn = self
+                .ledger
+                .withdraw(connect_id, &data_info_id, &register_id);
+            let Some(Withdrawn {
+                holder,
+                order,
+                successor,
+            }) = withdrawn
+            else {
+                continue;
+            };
+            let removal = Removal {
+                holder,
+                order,
+                may_return,
+                successor,
+            };
+            self.tell_removed(data_info_id, register_id, removal, None, needs);
         }
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        if !self.sent.is_empty() {
-            return Some(Instant::default());
-        }
-        let deadline = self.deadlines.front().map(|&(at, _)| at);
         let grace = self.graces.front().map(|&(at, _)| at);
-        [deadline, grace].into_iter().flatten().min()
+        [self.changes.next_timeout(), grace]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now, needs: &mut Vec<Need>) {
         let now = now.monotonic;
-        for token in std::mem::take(&mut self.sent) {
-            if self.find_pending(token).is_some() {
-                self.deadlines
-                    .push_back((now + limits::ANSWER_WITHIN, token));
-            }
-        }
-        while let Some(&(at, token)) = self.deadlines.front()
-            && at <= now
-        {
-            self.deadlines.pop_front();
+        self.changes.end_turn(now);
+        while let Some(token) = self.changes.pop_overdue(now) {
             self.resend(now, token, needs);
         }
         while let Some(&(at, connect_id)) = self.graces.front()
             && at <= now
         {
             self.graces.pop_front();
-            self.remove_all_of(connect_id, needs);
-        }
-    }
-
-    fn count_declared(&self, connect_id: ConnectId) -> usize {
-        count_declared(&self.declared, connect_id)
-    }
-
-    /// Notes what a connection declared: whether it is what the owner must be told, under this token, and whether it is one more of that
-    /// connection's. Of what is beyond a limit nothing is noted. From here on the id is this core's own copy, the same at one glance.
-    fn declare(
-        &mut self,
-        data_info_id: &mut DataInfoId,
-        publisher: &Arc<Publisher>,
-        token: Token,
-    ) -> Result<(bool, Tally), Refusal> {
-        let connect_id = publisher.holder.connect_id;
-        let bytes = publisher.boxes.bytes().len();
-        let service = self.services.get_mut(data_info_id);
-        if let Some(service) = &service {
-            check_zones(service, publisher)?;
-            if !service.data_info_id().is_same_copy(data_info_id) {
-                *data_info_id = service.data_info_id().clone();
-            }
-        }
-        let held = service.and_then(|service| service.get_mut(&publisher.register_id));
-        let Some(registration) = held else {
-            check_count(&self.declared, connect_id)?;
-            check_bytes(self.bytes, bytes, 0)?;
-            self.add(data_info_id, publisher, token)?;
-            let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
-            return Ok((true, tally));
-        };
-        let same_holder = registration.publisher.holder == publisher.holder;
-        if !same_holder && !registration.is_declared_by(connect_id) {
-            check_count(&self.declared, connect_id)?;
-        }
-        let replaced = registration.publisher.boxes.bytes().len();
-        check_bytes(self.bytes, bytes, replaced)?;
-        if registration.publisher.order > publisher.order {
-            if same_holder {
-                return Ok((false, Tally::Same));
-            }
-            registration.displace(Arc::clone(publisher));
-            let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
-            return Ok((false, tally));
-        }
-        registration.told = token;
-        self.bytes = self.bytes + bytes - replaced;
-        let former = std::mem::replace(&mut registration.publisher, Arc::clone(publisher));
-        registration.forget_displaced(connect_id);
-        if same_holder {
-            return Ok((true, Tally::Same));
-        }
-        let former_id = former.holder.connect_id;
-        if self
-            .declared
-            .get(&former_id)
-            .is_some_and(|declared| !declared.ended)
-        {
-            registration.displace(former);
-        }
-        let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
-        Ok((true, tally))
-    }
-
-    /// Takes one up that was not there.
-    fn add(
-        &mut self,
-        data_info_id: &DataInfoId,
-        publisher: &Arc<Publisher>,
-        token: Token,
-    ) -> Result<(), Refusal> {
-        let services = self.services.len();
-        let service = match self.services.entry(data_info_id.clone()) {
-            Entry::Occupied(service) => service.into_mut(),
-            Entry::Vacant(_) if services >= limits::SERVICES_PER_CORE_MAX => {
-                return Err(Refusal::TooManyServices);
-            }
-            Entry::Vacant(place) => {
-                let data_info_id = place.key().clone();
-                place.insert(Service::new(data_info_id, self.seed))
-            }
-        };
-        service.insert(Registration::new(Arc::clone(publisher), token));
-        self.count += 1;
-        self.bytes += publisher.boxes.bytes().len();
-        Ok(())
-    }
-
-    fn note_declared(
-        &mut self,
-        connect_id: ConnectId,
-        data_info_id: &DataInfoId,
-        register_id: &RegisterId,
-    ) -> Tally {
-        let declared = self.declared.entry(connect_id).or_default();
-        let declaration = (data_info_id.clone(), register_id.clone());
-        match declared.registrations.insert(declaration) {
-            true => Tally::Added,
-            false => Tally::Same,
-        }
-    }
-
-    fn remove_declared(
-        &mut self,
-        connect_id: ConnectId,
-        data_info_id: DataInfoId,
-        register_id: RegisterId,
-        needs: &mut Vec<Need>,
-    ) {
-        let service = self.services.get_mut(&data_info_id);
-        let Some(registration) = service.and_then(|service| service.get_mut(&register_id)) else {
-            return;
-        };
-        registration.forget_displaced(connect_id);
-        if registration.publisher.holder.connect_id != connect_id {
-            return;
-        }
-        let Publisher { holder, order, .. } = *registration.publisher;
-        let successor = registration.take_newest_displaced();
-        match &successor {
-            Some(successor) => {
-                self.bytes += successor.boxes.bytes().len();
-                let former = std::mem::replace(&mut registration.publisher, Arc::clone(successor));
-                self.bytes -= former.boxes.bytes().len();
-            }
-            None => self.drop_registration(&data_info_id, &register_id),
-        }
-        let cause = Removal::Closed {
-            holder,
-            order,
-            successor,
-        };
-        self.tell_removed(data_info_id, register_id, cause, None, needs);
-    }
-
-    /// Takes a registration out with every claim on it.
-    fn strike_out(&mut self, data_info_id: &DataInfoId, register_id: &RegisterId) {
-        let service = self.services.get(data_info_id);
-        let Some(registration) = service.and_then(|service| service.get(register_id)) else {
-            return;
-        };
-        let declaration = (data_info_id.clone(), register_id.clone());
-        for publisher in registration.declarations() {
-            let connect_id = publisher.holder.connect_id;
-            if let Some(declared) = self.declared.get_mut(&connect_id) {
-                declared.registrations.remove(&declaration);
-                if declared.registrations.is_empty() {
-                    self.declared.remove(&connect_id);
-                }
-            }
-        }
-        self.drop_registration(data_info_id, register_id);
-    }
-
-    fn drop_registration(&mut self, data_info_id: &DataInfoId, register_id: &RegisterId) {
-        let Some(service) = self.services.get_mut(data_info_id) else {
-            return;
-        };
-        if let Some(registration) = service.remove(register_id) {
-            self.count -= 1;
-            self.bytes -= registration.publisher.boxes.bytes().len();
-        }
-        if service.is_empty() {
-            self.services.remove(data_info_id);
+            self.remove_all_of(connect_id, false, needs);
         }
     }
 
@@ -488,174 +315,63 @@ impl Registrations {
         &mut self,
         data_info_id: DataInfoId,
         register_id: RegisterId,
-        cause: Removal,
+        removal: Removal,
         waiting: Option<Waiting>,
         needs: &mut Vec<Need>,
     ) {
-        let cause = Box::new(cause);
-        let change = PendingChange::Remove(cause.clone());
-        let token = self.next_token();
-        self.await_done(token, &data_info_id, register_id.clone(), change, waiting);
-        let remove = ToData::Remove {
+        let removal = Box::new(removal);
+        let change = Change::Remove(removal.clone());
+        let token = self.changes.next_token();
+        if removal.successor.is_some() {
+            self.ledger.note_told(&data_info_id, &register_id, token);
+        }
+        self.changes
+            .await_done(token, &data_info_id, register_id.clone(), change, waiting);
+        needs.push(Need::Tell(ToData::Remove {
             data_info_id,
             register_id,
-            cause,
+            removal,
             token,
-        };
-        needs.push(Need::Tell(remove));
-    }
-
-    /// The token of the next change, unless none follows.
-    fn next_token(&self) -> Token {
-        let generation = self.generation.wrapping_add(1);
-        Token(u64::from(generation) << 32 | self.pending.vacant_key() as u64)
-    }
-
-    /// Waits until the owner has confirmed the change with the next token.
-    fn await_done(
-        &mut self,
-        token: Token,
-        data_info_id: &DataInfoId,
-        register_id: RegisterId,
-        change: PendingChange,
-        waiting: Option<Waiting>,
-    ) {
-        debug_assert_eq!(token, self.next_token(), "one change per token");
-        self.generation = self.generation.wrapping_add(1);
-        self.pending.insert(Pending {
-            generation: self.generation,
-            data_info_id: data_info_id.clone(),
-            change,
-            waiting,
-            removal_of: register_id,
-        });
-        self.sent.push(token);
-    }
-
-    fn find_pending(&mut self, Token(token): Token) -> Option<&mut Pending> {
-        let place = usize::try_from(token & u64::from(u32::MAX)).ok()?;
-        let pending = self.pending.get_mut(place)?;
-        (u64::from(pending.generation) == token >> 32).then_some(pending)
-    }
-
-    fn take_pending(&mut self, token: Token) -> Option<Pending> {
-        self.find_pending(token)?;
-        let Token(place) = token;
-        Some(
-            self.pending
-                .remove(usize::try_from(place & u64::from(u32::MAX)).ok()?),
-        )
-    }
-
-    fn find(
-        &mut self,
-        data_info_id: &DataInfoId,
-        register_id: &RegisterId,
-    ) -> Option<&mut Registration> {
-        self.services.get_mut(data_info_id)?.get_mut(register_id)
-    }
-
-    /// A removal that is told again names who stands then: the successor of its first telling may have gone meanwhile.
-    fn as_it_stands(
-        &mut self,
-        cause: Removal,
-        data_info_id: &DataInfoId,
-        register_id: &RegisterId,
-    ) -> Removal {
-        let Removal::Closed { holder, order, .. } = cause else {
-            return cause;
-        };
-        let standing = self.find(data_info_id, register_id);
-        let successor = standing
-            .map(|registration| Arc::clone(&registration.publisher))
-            .filter(|publisher| publisher.holder != holder);
-        Removal::Closed {
-            holder,
-            order,
-            successor,
-        }
+        }));
     }
 
     /// The owner is silent: the client is answered, for this session keeps the registration, and the owner is told again.
     fn resend(&mut self, now: Instant, token: Token, needs: &mut Vec<Need>) {
-        let Some(pending) = self.find_pending(token) else {
+        let Some(unconfirmed) = self.changes.find(token) else {
             return;
         };
-        if let Some(waiting) = pending.waiting.take() {
+        if let Some(waiting) = unconfirmed.waiting.take() {
             needs.push(waiting.taken());
         }
-        let data_info_id = pending.data_info_id.clone();
-        let register_id = pending.removal_of.clone();
-        let removal = match &pending.change {
-            PendingChange::Put => None,
-            PendingChange::Remove(cause) => Some(cause.clone()),
-        };
-        let message = match removal {
-            Some(cause) => ToData::Remove {
-                cause: Box::new(self.as_it_stands(*cause, &data_info_id, &register_id)),
-                data_info_id,
-                register_id,
-                token,
-            },
-            None => {
-                let registration = self.find(&data_info_id, &register_id);
-                let Some(registration) =
-                    registration.filter(|registration| registration.told == token)
-                else {
+        let data_info_id = unconfirmed.data_info_id.clone();
+        let register_id = unconfirmed.register_id.clone();
+        let standing = self.ledger.find(&data_info_id, &register_id);
+        let message = match &unconfirmed.change {
+            Change::Put => {
+                let Some(standing) = standing.filter(|standing| standing.told == token) else {
                     // Taken back, or told again, meanwhile: that is pending on its own.
-                    self.take_pending(token);
+                    self.changes.take(token);
                     return;
                 };
                 ToData::Put {
-                    publisher: Arc::clone(&registration.publisher),
+                    publisher: Arc::clone(&standing.publisher),
                     data_info_id,
                     token,
                 }
             }
+            Change::Remove(removal) => {
+                let mut removal = removal.clone();
+                // The successor of its first telling may have gone meanwhile, and what was told later must not be taken out.
+                removal.successor = standing.map(|standing| Arc::clone(&standing.publisher));
+                ToData::Remove {
+                    data_info_id,
+                    register_id,
+                    removal,
+                    token,
+                }
+            }
         };
-        self.deadlines
-            .push_back((now + limits::RESEND_AFTER, token));
+        self.changes.retry_at(now + limits::RESEND_AFTER, token);
         needs.push(Need::Tell(message));
-    }
-}
-
-fn count_declared(declared: &Table<ConnectId, Declared>, connect_id: ConnectId) -> usize {
-    let declared = declared.get(&connect_id);
-    declared.map_or(0, |declared| declared.registrations.len())
-}
-
-/// Whether this connection may have one more.
-fn check_count(
-    declared: &Table<ConnectId, Declared>,
-    connect_id: ConnectId,
-) -> Result<(), Refusal> {
-    match count_declared(declared, connect_id) < limits::REGISTRATIONS_PER_CONNECTION_MAX {
-        true => Ok(()),
-        false => Err(Refusal::TooManyRegistrations),
-    }
-}
-
-/// Whether so many bytes may take the place of others.
-fn check_bytes(held: usize, added: usize, replaced: usize) -> Result<(), Refusal> {
-    match added <= replaced || held + added - replaced <= limits::PUBLISHED_BYTES_PER_CORE_MAX {
-        true => Ok(()),
-        false => Err(Refusal::TooManyBytes),
-    }
-}
-
-/// Whether the service may have this publisher's zone.
-fn check_zones(service: &Service, publisher: &Publisher) -> Result<(), Refusal> {
-    // Nearly always the first one has the zone: that a service has many publishers costs nothing here.
-    if service.len() < limits::ZONES_PER_DATUM_MAX
-        || service
-            .publishers()
-            .any(|other| other.zone == publisher.zone)
-    {
-        return Ok(());
-    }
-    let zones: BTreeSet<_> = service.publishers().map(|other| &other.zone).collect();
-    match zones.len() < limits::ZONES_PER_DATUM_MAX {
-        true => Ok(()),
-        false => Err(Refusal::TooManyZones),
     }
 }

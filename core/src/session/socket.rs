@@ -174,6 +174,16 @@ impl Session {
         }
     }
 
+    /// What a connection asks after it was told of a removal is later than that, whatever the clocks say.
+    fn overtake(&mut self, connect_id: ConnectId, refusal: &Refusal) {
+        if let Refusal::Superseded { by } = refusal
+            && let Some(place) = self.connections.place(connect_id)
+        {
+            let stamp = &mut self.connections.at(place).stamp;
+            *stamp = (*stamp).max(by.stamp + 1);
+        }
+    }
+
     fn tally(&mut self, connect_id: ConnectId, tally: Tally) {
         let Some(place) = self.connections.place(connect_id) else {
             return;
@@ -305,7 +315,10 @@ impl Session {
                         self.tally(asked.connect_id, tally);
                         answer(asked, Answer::registered(kind, register_id, version), out);
                     }
-                    Err(refusal) => self.refuse(asked, kind, refusal, out),
+                    Err(refusal) => {
+                        self.overtake(asked.connect_id, &refusal);
+                        self.refuse(asked, kind, refusal, out);
+                    }
                 }
             }
             ToSocket::Body {
@@ -444,7 +457,7 @@ impl Session {
         }
     }
 
-    fn holder(&self, connect_id: ConnectId) -> Holder {
+    pub(super) fn holder(&self, connect_id: ConnectId) -> Holder {
         Holder {
             node: self.place.me.node,
             incarnation: self.place.incarnation,

@@ -30,6 +30,11 @@ pub struct DataConfig {
     /// and a publisher that died while the node was away is listed for so long.
     #[serde(rename = "return_grace_ms", serialize_with = "as_millis")]
     pub return_grace: Duration,
+    /// How long publishers stay listed whose connections ended, where a list would lose more than half of what it showed
+    /// in that time, in milliseconds. Default: 1500. Range: 0 to 60000. What looks like many deaths at once is most often a
+    /// cut, and the clients are on their way back. 0 removes each at once; longer hides longer cuts, and real deaths too.
+    #[serde(rename = "protect_ms", serialize_with = "as_millis")]
+    pub protect: Duration,
 }
 
 impl DataConfig {
@@ -48,6 +53,7 @@ impl DataConfig {
                 limits::RETURN_GRACE,
                 0..=600_000,
             ),
+            protect: settings.millis(section, "protect_ms", limits::PROTECT, 0..=60_000),
         }
     }
 }

@@ -41,6 +41,10 @@ pub struct SessionConfig {
     /// Range: 0 to 60000. Raising it saves work where services change faster than their subscribers care.
     #[serde(rename = "push_floor_ms", serialize_with = "as_millis")]
     pub push_floor: Duration,
+    /// Most bytes that the list of one service may come to in a push. Default: 67108864. Range: 65536 to 1073741824. A
+    /// registration that would cross it is refused. Every subscriber is sent the whole list after each change, so a longer
+    /// one keeps slow readers busy for longer; what is there after a restart with a smaller bound is served.
+    pub list_bytes_max: u32,
 }
 
 impl SessionConfig {
@@ -66,6 +70,12 @@ impl SessionConfig {
             drain: settings.millis(section, "drain_ms", Duration::from_secs(5), 0..=600_000),
             grace: settings.millis(section, "grace_ms", Duration::from_secs(15), 0..=600_000),
             push_floor: settings.millis(section, "push_floor_ms", Duration::ZERO, 0..=60_000),
+            list_bytes_max: settings.number(
+                section,
+                "list_bytes_max",
+                limits::LIST_BYTES as u32,
+                1 << 16..=1 << 30,
+            ),
         }
     }
 }

@@ -238,13 +238,13 @@ impl Node {
         });
     }
 
-    pub(super) fn remove(&mut self, service: &str, register_id: &str, cause: Removal) {
+    pub(super) fn remove(&mut self, service: &str, register_id: &str, removal: Removal) {
         self.handle(Event::FromSession {
             session: SESSION,
             message: ToData::Remove {
                 data_info_id: id(service),
                 register_id: RegisterId::new(register_id),
-                cause: Box::new(cause),
+                removal: Box::new(removal),
                 token: Token(2),
             },
         });

@@ -141,23 +141,23 @@ fn after_a_long_rest_versions_stay_below_what_is_reserved() {
 fn after_a_power_cut_a_list_is_held_until_it_is_whole() {
     let mut node = Node::new();
     for register_id in ["a", "b"] {
-        node.put("s", publisher(register_id, 1, 1, "here"));
+        node.put("s", publisher(register_id, 1, 1, register_id));
     }
     node.settle();
     node.pass(Duration::from_secs(2));
     // Shown, and lost with the power.
-    node.put("s", publisher("c", 1, 1, "here"));
+    node.put("s", publisher("c", 1, 1, "c"));
     node.turn();
     node.work();
     let shown = node.version("s");
 
     let mut node = node.cut_power();
     node.interest("s");
-    node.put("s", publisher("c", 2, 1, "here"));
-    node.put("s", publisher("a", 2, 1, "here"));
+    node.put("s", publisher("c", 2, 1, "c"));
+    node.put("s", publisher("a", 2, 1, "a"));
     node.settle();
     assert!(node.told().is_empty());
-    node.put("s", publisher("b", 2, 1, "here"));
+    node.put("s", publisher("b", 2, 1, "b"));
     node.settle();
 
     let told = node.told();
@@ -191,4 +191,47 @@ fn where_pushes_wait_for_the_medium_nothing_shown_is_lost_with_the_power() {
     }
 
     assert_eq!(node.cut_power().held("s"), 1);
+}
+
+#[test]
+fn who_comes_back_under_another_id_takes_the_place_of_its_former_life() {
+    let mut node = Node::new();
+    for register_id in ["a", "b"] {
+        node.put("s", publisher(register_id, 1, 1, register_id));
+    }
+    node.settle();
+    let mut node = node.kill();
+    node.interest("s");
+    node.settle();
+    node.told();
+
+    let mut anew = publisher("c", 1, 1, "a");
+    anew.address.set_port(5000);
+    node.put("s", anew);
+    node.settle();
+
+    assert_eq!(
+        node.told().iter().map(|told| told.1).collect::<Vec<_>>(),
+        [2]
+    );
+    assert_eq!((node.held("s"), node.data.awaiting()), (2, 1));
+}
+
+#[test]
+fn who_is_new_or_elsewhere_is_nobodys_next_life() {
+    let mut node = Node::new();
+    node.put("s", publisher("a", 1, 1, "same"));
+    node.put("s", publisher("b", 1, 1, "same"));
+    node.settle();
+    let mut node = node.kill();
+
+    let mut elsewhere = publisher("c", 1, 1, "same");
+    elsewhere.address.set_ip([10, 0, 0, 2].into());
+    node.put("s", elsewhere);
+    node.put("s", publisher("d", 1, 1, "other"));
+    assert_eq!((node.held("s"), node.data.awaiting()), (4, 2));
+    node.put("s", publisher("e", 1, 1, "same"));
+    node.put("s", publisher("b", 1, 1, "same"));
+
+    assert_eq!((node.held("s"), node.data.awaiting()), (4, 0));
 }

@@ -7,8 +7,10 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::exchange::Token;
+use crate::limits;
 use crate::names::{ConnectId, DataInfoId, RegisterId};
 use crate::publisher::Publisher;
+use crate::session::answer::Refusal;
 use crate::tables::Seed;
 
 /// One registration id of one service. Small, for every registration looks for one that nobody has looked at for long: two share a cache line.
@@ -22,6 +24,9 @@ pub(super) struct Registration {
     pub(super) told: Token,
 }
 
+/// The owner was told, and does not show it. No change has this token.
+const REFUSED: Token = Token(u64::MAX);
+
 /// All of one service, in no order.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -29,6 +34,8 @@ pub(super) struct Service {
     data_info_id: DataInfoId,
     registrations: HashTable<Registration>,
     hasher: RandomState,
+    /// What its standing publishers take in a push.
+    pushed_bytes: usize,
 }
 
 impl Service {
@@ -37,6 +44,7 @@ impl Service {
             data_info_id,
             registrations: HashTable::new(),
             hasher: seed.hasher(),
+            pushed_bytes: 0,
         }
     }
 
@@ -52,16 +60,27 @@ impl Service {
         self.registrations.is_empty()
     }
 
+    /// What its standing publishers take in a push.
+    pub(super) fn pushed_bytes(&self) -> usize {
+        self.pushed_bytes
+    }
+
     pub(super) fn get(&self, register_id: &RegisterId) -> Option<&Registration> {
         let hash = self.hasher.hash_one(register_id);
         self.registrations
             .find(hash, |registration| registration.has_id(register_id))
     }
 
-    pub(super) fn get_mut(&mut self, register_id: &RegisterId) -> Option<&mut Registration> {
+    /// The registration of this id, and what all that stand take in a push, to be kept in step with it.
+    pub(super) fn find_mut(
+        &mut self,
+        register_id: &RegisterId,
+    ) -> Option<(&mut usize, &mut Registration)> {
         let hash = self.hasher.hash_one(register_id);
-        self.registrations
-            .find_mut(hash, |registration| registration.has_id(register_id))
+        let registration = self
+            .registrations
+            .find_mut(hash, |registration| registration.has_id(register_id))?;
+        Some((&mut self.pushed_bytes, registration))
     }
 
     /// What most likely has this id, found without a look at it.
@@ -75,6 +94,7 @@ impl Service {
     pub(super) fn insert(&mut self, registration: Registration) {
         let hash_of = |it: &Registration| self.hasher.hash_one(&it.publisher.register_id);
         let hash = hash_of(&registration);
+        self.pushed_bytes += registration.publisher.pushed_bytes();
         self.registrations
             .insert_unique(hash, registration, hash_of);
     }
@@ -84,7 +104,11 @@ impl Service {
         let hash = self.hasher.hash_one(register_id);
         let is_it = |registration: &Registration| registration.has_id(register_id);
         match self.registrations.entry(hash, is_it, hash_of) {
-            Entry::Occupied(place) => Some(place.remove().0),
+            Entry::Occupied(place) => {
+                let (removed, _) = place.remove();
+                self.pushed_bytes -= removed.publisher.pushed_bytes();
+                Some(removed)
+            }
             Entry::Vacant(_) => None,
         }
     }
@@ -103,6 +127,16 @@ impl Registration {
             displaced: Box::default(),
             told,
         }
+    }
+
+    /// Whether the owner does not show what stands.
+    pub(super) fn is_refused(&self) -> bool {
+        self.told == REFUSED
+    }
+
+    /// The owner does not show it.
+    pub(super) fn refuse(&mut self) {
+        self.told = REFUSED;
     }
 
     fn has_id(&self, register_id: &RegisterId) -> bool {
@@ -132,8 +166,30 @@ impl Registration {
             .collect();
     }
 
+    /// Whether one more connection may declare it.
+    pub(super) fn check_claims(&self) -> Result<(), Refusal> {
+        match self.displaced.len() + 1 < limits::CLAIMS_PER_REGISTRATION_MAX {
+            true => Ok(()),
+            false => Err(Refusal::TooManyClaims),
+        }
+    }
+
+    /// What all its declarations take.
+    pub(super) fn pushed_bytes(&self) -> usize {
+        let bytes = |publisher: &Arc<Publisher>| publisher.pushed_bytes();
+        self.declarations().map(bytes).sum()
+    }
+
+    /// What the declaration of this connection takes, if there is one.
+    pub(super) fn pushed_bytes_of(&self, connect_id: ConnectId) -> usize {
+        let mut declarations = self.declarations();
+        let own = declarations.find(|publisher| publisher.holder.connect_id == connect_id);
+        own.map_or(0, |publisher| publisher.pushed_bytes())
+    }
+
     pub(super) fn take_newest_displaced(&mut self) -> Option<Arc<Publisher>> {
-        let newest = self.displaced.iter().max_by_key(|other| other.order)?;
+        let displaced = self.displaced.iter();
+        let newest = displaced.max_by_key(|other| other.order.on_session())?;
         let newest = Arc::clone(newest);
         self.keep_displaced(|other| !Arc::ptr_eq(other, &newest));
         Some(newest)

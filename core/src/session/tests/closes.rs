@@ -61,7 +61,7 @@ fn a_client_that_comes_back_within_the_grace_takes_over() {
 }
 
 #[test]
-fn what_awaits_its_client_stands_not_again_for_the_one_who_took_over() {
+fn what_awaits_its_client_stands_again_until_the_grace_is_over() {
     let mut node = Node::new(1);
     let old = node.open(0);
     node.publish(old, "s", 1, "old");
@@ -71,6 +71,8 @@ fn what_awaits_its_client_stands_not_again_for_the_one_who_took_over() {
 
     node.close(new, EndedBy::Peer);
 
+    assert_eq!(node.stored("s"), ["old"]);
+    node.pass(limits::GRACE);
     assert!(node.stored("s").is_empty());
 }
 

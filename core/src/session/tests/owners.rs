@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::node::{Node, taken};
-use crate::exchange::{Removal, ToData};
 use crate::limits;
 use crate::session::EndedBy;
 
@@ -91,27 +90,16 @@ fn a_removal_told_again_names_no_successor_that_has_gone_meanwhile() {
 }
 
 #[test]
-fn a_removal_told_twice_spares_what_the_connection_registered_since() {
+fn a_removal_told_again_spares_what_was_registered_since() {
     let mut node = Node::new(1);
-    let client = node.open_from(0, "10.9.9.9:1");
+    let client = node.open(0);
     node.publish(client, "s", 1, "one");
-    let peers = vec!["10.9.9.9:1".parse().expect("an address")];
-    node.tell_all(|| {
-        let off = crate::query::Order::ConnectionsOff(peers.clone());
-        crate::session::Event::Order(off)
-    });
-    let removal = node.to_owners.last().expect("a removal").clone();
-    assert!(matches!(
-        removal,
-        ToData::Remove { ref cause, .. } if matches!(**cause, Removal::Closed { .. })
-    ));
-    node.publish(client, "s", 2, "two");
+    node.owner_is_silent = true;
+    node.unpublish(client, "s", 1);
+    node.owner_is_silent = false;
 
-    let owner = crate::names::Member {
-        node: crate::names::NodeId(1),
-        core: crate::names::CoreId(0),
-    };
-    node.tell_data(0, owner, removal);
+    node.publish(client, "s", 1, "two");
+    node.pass(limits::RESEND_AFTER * 2);
 
     assert_eq!(node.stored("s"), ["two"]);
 }

@@ -1,21 +1,114 @@
 //! Which registration wins, what is answered, and what a limit says.
 
 use super::node::{Node, ZONE, declared, taken};
-use crate::session::EndedBy;
+use crate::limits;
 use crate::session::answer::{Answer, Kind, Refusal};
 use crate::session::request::Request;
+use crate::session::{EndedBy, Rules};
 
 #[test]
-fn a_lower_version_is_ignored_and_answered_with_success() {
+fn a_lower_version_of_another_connection_is_remembered_and_answered_with_success() {
     let mut node = Node::new(1);
-    let client = node.open(0);
+    let (client, other) = (node.open(0), node.open(0));
     node.publish(client, "s", 3, "three");
 
-    node.publish(client, "s", 2, "two");
+    node.publish(other, "s", 2, "two");
 
     assert_eq!(node.last_answer(), &taken("pub", 2));
     assert_eq!(node.stored("s"), ["three"]);
     assert_eq!(node.stats().registrations_stale, 1);
+}
+
+#[test]
+fn of_one_connection_the_later_word_counts() {
+    let mut node = Node::new(2);
+    let client = node.open(0);
+    for core in 0..2 {
+        let service = node.service_at(core);
+        node.publish(client, &service, 1, "one");
+        node.unpublish(client, &service, 1);
+        node.publish(client, &service, 1, "two");
+
+        assert_eq!(node.last_answer(), &taken("pub", 1));
+        assert_eq!(node.stored(&service), ["two"]);
+        node.publish(client, &service, 1, "three");
+        assert_eq!(node.stored(&service), ["three"]);
+    }
+}
+
+#[test]
+fn a_close_never_buries_who_was_accepted_before_it() {
+    for cores in [1, 2] {
+        let mut node = Node::new(cores);
+        let first = node.open(0);
+        let second = node.open(cores - 1);
+        node.publish(second, "s", 1, "here");
+        node.close(second, EndedBy::Peer);
+
+        node.publish(first, "s", 1, "here");
+
+        assert_eq!(node.last_answer(), &taken("pub", 1));
+        assert_eq!(node.stored("s"), ["here"]);
+    }
+}
+
+#[test]
+fn who_was_accepted_first_stands_when_the_one_accepted_later_closes() {
+    let mut node = Node::new(2);
+    let first = node.open(0);
+    let second = node.open(1);
+    node.publish(second, "s", 1, "here");
+    node.publish(first, "s", 1, "here");
+    let version = node.version("s");
+
+    node.close(second, EndedBy::Peer);
+
+    assert_eq!(node.stored("s"), ["here"]);
+    assert_eq!(node.version("s"), version);
+}
+
+#[test]
+fn as_many_connections_as_may_declare_one_id() {
+    let mut node = Node::new(1);
+    for _ in 0..limits::CLAIMS_PER_REGISTRATION_MAX {
+        let client = node.open(0);
+        node.publish(client, "s", 1, "here");
+        assert_eq!(node.last_answer(), &taken("pub", 1));
+    }
+    let client = node.open(0);
+
+    node.publish(client, "s", 1, "here");
+
+    let refused = Answer::Refused {
+        kind: Kind::Publisher,
+        refusal: Refusal::TooManyClaims,
+    };
+    assert_eq!(node.last_answer(), &refused);
+    assert_eq!(node.stored("s"), ["here"]);
+}
+
+#[test]
+fn a_list_that_is_full_takes_what_makes_it_no_longer() {
+    let rules = Rules {
+        list_bytes_max: 100,
+        ..Rules::default()
+    };
+    let mut node = Node::with_rules(1, &rules);
+    let client = node.open(0);
+    let publish = |node: &mut Node, id: &str, version, len| {
+        node.publish_as(id, ZONE, client, "s", version, &"x".repeat(len));
+        matches!(node.last_answer(), Answer::Registered { .. })
+    };
+
+    assert!(publish(&mut node, "a", 1, 60));
+    assert!(!publish(&mut node, "b", 1, 60));
+    assert!(publish(&mut node, "b", 1, 20));
+    assert!(!publish(&mut node, "b", 2, 60));
+    assert!(publish(&mut node, "a", 2, 10));
+    assert!(publish(&mut node, "b", 3, 60));
+
+    assert_eq!(node.stored("s").len(), 2);
+    assert_eq!(node.stats().refused_list_bytes, 2);
 }
 
 #[test]
@@ -81,10 +174,10 @@ fn unregistering_removes_whoever_holds_it() {
 #[test]
 fn unregistering_with_a_lower_version_removes_nobody() {
     let mut node = Node::new(1);
-    let client = node.open(0);
+    let (client, other) = (node.open(0), node.open(0));
     node.publish(client, "s", 3, "here");
 
-    node.unpublish(client, "s", 2);
+    node.unpublish(other, "s", 2);
 
     assert_eq!(node.last_answer(), &taken("pub", 2));
     assert_eq!(node.stored("s"), ["here"]);
@@ -98,8 +191,12 @@ fn a_late_registration_revives_nothing_that_was_unregistered() {
 
     node.publish(old, "s", 1, "late");
 
-    assert_eq!(node.last_answer(), &taken("pub", 1));
+    assert!(matches!(
+        node.last_answer(),
+        Answer::Refused { refusal: Refusal::Superseded { by }, .. } if by.version == 2
+    ));
     assert!(node.stored("s").is_empty());
+    assert_eq!(node.stats().refused_superseded, 1);
 }
 
 #[test]
