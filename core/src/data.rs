@@ -20,6 +20,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clients::Clients;
 use crate::exchange::{Removal, ToData, ToSession, Token};
 use crate::limits;
 use crate::machine::{Instant, Machine, Now};
@@ -54,6 +55,8 @@ pub enum Event {
         /// The buffer that was written.
         buffer: Vec<u8>,
     },
+    /// These clients are not awaited any more.
+    Expel(Clients),
     /// The node ends in order: nothing follows.
     Seal,
 }
@@ -412,6 +415,7 @@ impl Machine for Data {
                 self.journal.on_done(now, lane, result, buffer, out);
                 return self.release(out);
             }
+            Event::Expel(clients) => return self.expel(now, &clients),
             Event::Seal => return self.journal.seal(),
         };
         let mut done = |token: Token, refused: Option<Order>| {

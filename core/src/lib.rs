@@ -15,6 +15,7 @@ pub mod bolt;
 pub mod hessian;
 pub mod message;
 
+pub mod clients;
 pub mod exchange;
 pub mod publisher;
 

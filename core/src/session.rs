@@ -20,10 +20,11 @@ mod operator;
 pub mod questions;
 mod socket;
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::clients::Clients;
 use crate::exchange::{ToData, ToSession};
 use crate::limits;
 use crate::machine::{Instant, Machine, Now};
@@ -35,6 +36,7 @@ use crate::query::Order;
 use crate::ring::HashRing;
 use crate::stats::Stats;
 use crate::tables::Seed;
+use crate::version::DatumVersion;
 
 use answer::{Answer, Kind, ReplyTo};
 use connections::Connections;
@@ -161,6 +163,8 @@ pub enum Effect {
         /// What.
         message: Lane,
     },
+    /// What these clients published before a restart is not to be awaited by this core's shard.
+    Expel(Clients),
     /// Say something to an owner shard.
     ToData {
         /// To which.
@@ -225,6 +229,10 @@ pub struct Session {
     /// Credit of watches handled in this turn, by socket core.
     credit_owed: Vec<u32>,
     compare_at: Option<Instant>,
+    /// The highest version of an empty list that was shown to a client which may not subscribe.
+    emptied: DatumVersion,
+    /// Addresses that may subscribe again: their clients may hold such a list.
+    let_back: BTreeSet<IpAddr>,
     draining: bool,
     stats: Stats,
     /// Reused by every event: what its parts ask of the table of contents.
@@ -253,6 +261,8 @@ impl Session {
             parked: vec![VecDeque::new(); cores],
             credit_owed: vec![0; cores],
             compare_at: None,
+            emptied: DatumVersion::NOTHING_KNOWN,
+            let_back: BTreeSet::new(),
             draining: false,
             stats: Stats::default(),
             push_needs: Vec::new(),

@@ -175,6 +175,10 @@ impl Roles {
                         let event = data::Event::FromSession { session, message };
                         self.data.handle(self.now, event, &mut self.said);
                     }
+                    session::Effect::Expel(clients) => {
+                        let event = data::Event::Expel(clients);
+                        self.data.handle(self.now, event, &mut self.said);
+                    }
                     other => self.outward.push(other),
                 }
             }

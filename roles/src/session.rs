@@ -239,6 +239,7 @@ impl Roles {
                 self.has_asked_others |= matches!(message, lane::Lane::ToHome(_));
                 mesh.send(Place::Core(core), Message::Lane(message))
             }
+            Effect::Expel(_) => unreachable!("the shard of this core has heard it"),
             Effect::ToData { owner, .. } => {
                 unreachable!("{owner:?} is another node, and this one is alone")
             }

@@ -375,6 +375,7 @@ impl World {
                     let message = self.tamper_with_lane(core, message);
                     self.cores[core].lanes[to.index()].outbox.push_back(message);
                 }
+                session::Effect::Expel(_) => unreachable!("there are no operators"),
                 session::Effect::ToData { owner, message } => {
                     self.send_to_data(core, owner, message)
                 }

@@ -78,6 +78,11 @@ impl Awaiting {
         }
     }
 
+    /// The services that had awaited publishers.
+    pub(super) fn services(&self) -> &[DataInfoId] {
+        &self.services
+    }
+
     /// How many publishers still await their client.
     pub(super) fn left(&self) -> usize {
         self.left

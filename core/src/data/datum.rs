@@ -198,7 +198,7 @@ impl Datum {
     pub(super) fn take_former_life(&mut self, publisher: &Publisher) -> Shift {
         let mut lives = match self.rare().former_lives.take() {
             Some(lives) => lives,
-            None => FormerLives::of(self.publishers.iter().filter(|it| it.awaits_client())),
+            None => FormerLives::of(self.awaited()),
         };
         let publishers = &self.publishers;
         let former = lives.take(publisher, |id| publishers.find(id));
@@ -321,9 +321,8 @@ impl Datum {
     }
 
     /// The publishers that still await their client.
-    pub(super) fn awaited(&self) -> impl Iterator<Item = &RegisterId> {
-        let awaited = self.publishers.iter().filter(|it| it.awaits_client());
-        awaited.map(|publisher| &publisher.register_id)
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &Arc<Publisher>> {
+        self.publishers.iter().filter(|it| it.awaits_client())
     }
 
     /// Takes the next version; true if this is the first change since the last notice.

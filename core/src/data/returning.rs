@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::clients::Clients;
 use crate::limits;
 use crate::machine::{Instant, Now};
-use crate::names::DataInfoId;
+use crate::names::{DataInfoId, RegisterId};
 
 use super::awaiting::{Asking, Awaiting, End};
 use super::datum::Datum;
@@ -147,8 +148,27 @@ impl Data {
         let Some(datum) = self.datums.get(data_info_id) else {
             return;
         };
-        let gone: Vec<_> = datum.awaited().cloned().collect();
+        let gone: Vec<_> = datum.awaited().map(|it| it.register_id.clone()).collect();
         self.removed_awaiting += gone.len();
+        self.take_all_out(now, data_info_id, gone);
+    }
+
+    /// These clients are not awaited any more, on an operator's word.
+    pub(super) fn expel(&mut self, now: Now, clients: &Clients) {
+        let services = self.awaiting.as_ref().map_or(&[][..], Awaiting::services);
+        let of_service = |data_info_id: &DataInfoId| {
+            let awaited = self.datums.get(data_info_id)?.awaited();
+            let meant = awaited.filter(|it| clients.have(it.address));
+            let meant: Vec<_> = meant.map(|it| it.register_id.clone()).collect();
+            (!meant.is_empty()).then(|| (data_info_id.clone(), meant))
+        };
+        let meant: Vec<_> = services.iter().filter_map(of_service).collect();
+        for (data_info_id, gone) in meant {
+            self.take_all_out(now, &data_info_id, gone);
+        }
+    }
+
+    fn take_all_out(&mut self, now: Now, data_info_id: &DataInfoId, gone: Vec<RegisterId>) {
         for register_id in gone {
             if let Some(datum) = self.datums.get_mut(data_info_id) {
                 let shift = datum.take_out(&register_id);

@@ -1,14 +1,15 @@
 //! What operators want of this core: values for configurators, the stop-push switch, blacklist, clients off and on.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+use crate::clients::Clients;
+use crate::limits;
 use crate::machine::Now;
 use crate::message::received_config_data;
 use crate::message::received_data;
-use crate::meta::{self, MetaCommand, MetaState, OffClient, Side};
+use crate::meta::{self, Blacklist, MetaCommand, MetaState, OffClient, Side};
 use crate::names::{ConnectId, DataInfoId};
 use crate::query::Order;
 use crate::version::{DatumVersion, VersionClock};
@@ -29,6 +30,10 @@ impl Session {
 
     /// The operators' data changed; every core applies the same commands in the same order.
     pub(super) fn on_meta(&mut self, now: Now, command: MetaCommand, out: &mut Vec<Effect>) {
+        let listed = match command {
+            MetaCommand::Blacklist { .. } => self.meta.blacklist().clone(),
+            _ => Blacklist::default(),
+        };
         let Ok(applied) = self.meta.apply(command) else {
             // Refused where it was proposed, too: nothing has changed.
             return;
@@ -42,15 +47,18 @@ impl Session {
             meta::Effect::PushResumed => self.pushes.set_stopped(false),
             meta::Effect::BlacklistChanged => {
                 self.enforce_blacklist(now, out);
-                self.empty_anew(now, out);
+                self.empty_anew(now);
+                let blacklist = self.meta.blacklist();
+                let publishers = listed.publishers.difference(&blacklist.publishers);
+                let subscribers = listed.subscribers.difference(&blacklist.subscribers);
+                let off_the_list = publishers.chain(subscribers).copied().collect();
+                self.let_back(off_the_list, out);
             }
             meta::Effect::ClientsOff(clients) => {
                 self.take_clients_off(now, &clients, out);
-                self.empty_anew(now, out);
+                self.empty_anew(now);
             }
-            meta::Effect::ClientsOpened(ips) => {
-                self.close_where(|peer| ips.contains(&peer.ip().to_canonical()), out)
-            }
+            meta::Effect::ClientsOpened(ips) => self.let_back(ips, out),
         }
     }
 
@@ -58,15 +66,38 @@ impl Session {
     pub(super) fn on_order(&mut self, now: Now, order: Order, out: &mut Vec<Effect>) {
         match order {
             Order::ConnectionsOff(peers) => self.take_off(now, &peers, out),
-            Order::ConnectionsOpen(peers) => self.close_where(|peer| peers.contains(&peer), out),
-            Order::ClientsOff(ips) => {
-                let off = |peer: SocketAddr| ips.contains(&peer.ip().to_canonical());
-                self.drop_where(now, off, Sides::BOTH, out);
-            }
-            Order::ClientsOpen(ips) => {
-                self.close_where(|peer| ips.contains(&peer.ip().to_canonical()), out)
-            }
+            Order::ConnectionsOpen(peers) => self.close_all(&Clients::with(peers), out),
+            Order::ClientsOff(ips) => self.drop_all(now, &Clients::at(ips), Sides::BOTH, out),
+            Order::ClientsOpen(ips) => self.close_all(&Clients::at(ips), out),
         }
+    }
+
+    /// Clients whose word counts again are closed, so that they come back and register anew. What they hold may be an empty list.
+    fn let_back(&mut self, ips: Vec<IpAddr>, out: &mut Vec<Effect>) {
+        self.close_all(&Clients::at(ips.iter().copied()), out);
+        self.let_back.extend(ips.iter().map(IpAddr::to_canonical));
+        while self.let_back.len() > limits::CLIENTS_OFF_MAX {
+            self.let_back.pop_first();
+        }
+    }
+
+    /// A client that was shown nobody takes only a list above that for news.
+    pub(super) fn rise_above_emptied(&mut self, now: Now, seat: &Seat, out: &mut Vec<Effect>) {
+        let peer = self.connections.peek(seat.connection).peer.ip();
+        if self.let_back.is_empty()
+            || !self.let_back.contains(&peer.to_canonical())
+            || seat.key.slice.is_made_here()
+            || self.pushes.version(&seat.key) > Some(self.emptied)
+        {
+            return;
+        }
+        let data_info_id = seat.key.data_info_id.clone();
+        let home = self.home(&data_info_id);
+        let overtaken = ToHome::Overtaken {
+            data_info_id,
+            version: self.emptied,
+        };
+        self.tell_home(now, home, overtaken, out);
     }
 
     /// How many connections an order is about.
@@ -85,8 +116,8 @@ impl Session {
 
     /// Clients named by address and port stay connected; what they registered is gone until they register anew.
     pub(super) fn take_off(&mut self, now: Now, peers: &[SocketAddr], out: &mut Vec<Effect>) {
-        let peers: BTreeSet<_> = peers.iter().copied().collect();
-        self.drop_where(now, |peer| peers.contains(&peer), Sides::BOTH, out);
+        let clients = Clients::with(peers.iter().copied());
+        self.drop_all(now, &clients, Sides::BOTH, out);
     }
 
     /// Whether what this client registers counts.
@@ -95,7 +126,7 @@ impl Session {
     }
 
     /// The bodies that need no home core: an operator's value, or the empty list of a client that may not subscribe.
-    pub(super) fn make_body(&mut self, now: Now, key: &TopicKey, out: &mut Vec<Effect>) {
+    pub(super) fn make_body(&mut self, now: Now, key: &TopicKey) {
         if key.slice == Slice::Config {
             self.hand_out_provided(now, key.data_info_id.clone());
             return;
@@ -104,35 +135,23 @@ impl Session {
             Some(version) => version,
             None => VersionClock::new(self.pushes.highest(), 0).next(now, DatumVersion::MAX),
         };
-        self.hand_out_nobody(now, key, version, out);
+        self.hand_out_nobody(now, key, version);
     }
 
     /// Whoever may not subscribe from here on holds a list at any version heard so far: the empty ones need a higher one.
-    fn empty_anew(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn empty_anew(&mut self, now: Now) {
         for key in self.pushes.hidden_topics() {
             let version = VersionClock::new(self.pushes.highest(), 0).next(now, DatumVersion::MAX);
-            self.hand_out_nobody(now, &key, version, out);
+            self.hand_out_nobody(now, &key, version);
         }
     }
 
-    /// The service's own list goes above the empty one, or a client that may subscribe again would take it for old.
-    fn hand_out_nobody(
-        &mut self,
-        now: Now,
-        key: &TopicKey,
-        version: DatumVersion,
-        out: &mut Vec<Effect>,
-    ) {
+    /// Costs nobody else anything: the service's own list goes above it only once somebody who holds it may subscribe again.
+    fn hand_out_nobody(&mut self, now: Now, key: &TopicKey, version: DatumVersion) {
         let nobody = received_data::encode_body(std::iter::empty::<(&str, std::iter::Empty<_>)>());
+        self.emptied = self.emptied.max(version);
         self.pushes
             .on_body(now.monotonic, key, version, Bytes::from(nobody));
-        let data_info_id = key.data_info_id.clone();
-        let home = self.home(&data_info_id);
-        let overtaken = ToHome::Overtaken {
-            data_info_id,
-            version,
-        };
-        self.tell_home(now, home, overtaken, out);
     }
 
     fn hand_out_provided(&mut self, now: Now, data_info_id: DataInfoId) {
@@ -153,14 +172,11 @@ impl Session {
     }
 
     fn enforce_blacklist(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let meta = &self.meta;
-        let is_listed = |side, peer: SocketAddr| meta.is_blacklisted(side, peer.ip());
-        let publishers = self.connections_where(|peer| is_listed(Side::Publisher, peer));
-        let subscribers = self.connections_where(|peer| is_listed(Side::Subscriber, peer));
-        for connect_id in publishers {
-            self.drop_publishers(now, connect_id, out);
-        }
-        for connect_id in subscribers {
+        let blacklist = self.meta.blacklist();
+        let publishers = Clients::at(blacklist.publishers.iter().copied());
+        let subscribers = Clients::at(blacklist.subscribers.iter().copied());
+        self.drop_all_publishers(now, &publishers, out);
+        for connect_id in self.connections_of(&subscribers) {
             self.show_nothing(connect_id);
         }
         self.perform_push_needs(now, out);
@@ -199,35 +215,42 @@ impl Session {
     }
 
     fn take_clients_off(&mut self, now: Now, clients: &[OffClient], out: &mut Vec<Effect>) {
-        for client in clients {
-            let sides = Sides {
-                publishers: client.publishers,
-                subscribers: client.subscribers,
+        for (publishers, subscribers) in [(true, false), (false, true), (true, true)] {
+            let is_meant = |client: &&OffClient| {
+                (client.publishers, client.subscribers) == (publishers, subscribers)
             };
-            self.drop_where(
-                now,
-                |peer| peer.ip().to_canonical() == client.ip,
-                sides,
-                out,
-            );
+            let meant = clients.iter().filter(is_meant);
+            let sides = Sides {
+                publishers,
+                subscribers,
+            };
+            self.drop_all(now, &Clients::at(meant.map(|client| client.ip)), sides, out);
         }
     }
 
-    fn drop_where(
-        &mut self,
-        now: Now,
-        is_meant: impl Fn(SocketAddr) -> bool,
-        sides: Sides,
-        out: &mut Vec<Effect>,
-    ) {
-        for connect_id in self.connections_where(is_meant) {
-            if sides.publishers {
-                self.drop_publishers(now, connect_id, out);
-            }
-            if sides.subscribers {
+    fn drop_all(&mut self, now: Now, clients: &Clients, sides: Sides, out: &mut Vec<Effect>) {
+        if sides.publishers {
+            self.drop_all_publishers(now, clients, out);
+        }
+        if sides.subscribers {
+            for connect_id in self.connections_of(clients) {
                 self.drop_subscribers(now, connect_id, out);
             }
         }
+    }
+
+    /// What these clients publish goes, also what awaits them in a grace or since a restart.
+    fn drop_all_publishers(&mut self, now: Now, clients: &Clients, out: &mut Vec<Effect>) {
+        if clients.are_none() {
+            return;
+        }
+        for connect_id in self.connections_of(clients) {
+            self.drop_publishers(now, connect_id, out);
+        }
+        let needs = &mut self.registration_needs;
+        self.registrations.expel(clients, needs);
+        self.perform_registration_needs(now, out);
+        out.push(Effect::Expel(clients.clone()));
     }
 
     fn drop_publishers(&mut self, now: Now, connect_id: ConnectId, out: &mut Vec<Effect>) {
@@ -272,19 +295,16 @@ impl Session {
         self.perform_push_needs(now, out);
     }
 
-    fn close_where(&self, is_meant: impl Fn(SocketAddr) -> bool, out: &mut Vec<Effect>) {
-        out.extend(
-            self.connections_where(is_meant)
-                .into_iter()
-                .map(Effect::Close),
-        );
+    fn close_all(&self, clients: &Clients, out: &mut Vec<Effect>) {
+        out.extend(self.connections_of(clients).into_iter().map(Effect::Close));
     }
 
-    fn connections_where(&self, is_meant: impl Fn(SocketAddr) -> bool) -> Vec<ConnectId> {
-        let meant = self
-            .connections
-            .iter()
-            .filter(|connection| is_meant(connection.peer));
+    fn connections_of(&self, clients: &Clients) -> Vec<ConnectId> {
+        if clients.are_none() {
+            return Vec::new();
+        }
+        let meant = self.connections.iter();
+        let meant = meant.filter(|connection| clients.have(connection.peer));
         meant.map(|connection| connection.connect_id).collect()
     }
 }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clients::Clients;
 use crate::exchange::{Removal, ToData, Token};
 use crate::limits;
 use crate::machine::{Instant, Now};
@@ -256,6 +257,18 @@ impl Registrations {
             EndedBy::Us if self.ledger.count_declared(connect_id) == 0 => {}
             // All it declared stays: which of a client's connections is the later cannot be told for certain.
             EndedBy::Us => self.graces.push_back((now + self.grace, connect_id)),
+        }
+    }
+
+    /// What these clients published on connections that we ended goes: they are not awaited any more.
+    pub(super) fn expel(&mut self, clients: &Clients, needs: &mut Vec<Need>) {
+        let ended = self.graces.iter().map(|&(_, connect_id)| connect_id);
+        let is_meant = |&connect_id: &ConnectId| {
+            let address = self.ledger.address(connect_id);
+            address.is_some_and(|address| clients.have(address))
+        };
+        for connect_id in ended.filter(is_meant).collect::<Vec<_>>() {
+            self.remove_all_of(connect_id, false, needs);
         }
     }
 

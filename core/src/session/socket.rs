@@ -96,7 +96,7 @@ impl Session {
             (_, false) => &mut self.stats.requests_unsubscribe,
         } += 1;
         let outcome = match registers {
-            true => self.subscribe(now, seat, declared),
+            true => self.subscribe(now, seat, declared, out),
             false => {
                 self.unsubscribe(seat, &declared);
                 Ok(())
@@ -109,12 +109,19 @@ impl Session {
         self.perform_push_needs(now, out);
     }
 
-    fn subscribe(&mut self, now: Now, mut seat: Seat, declared: Declared) -> Result<(), Refusal> {
+    fn subscribe(
+        &mut self,
+        now: Now,
+        mut seat: Seat,
+        declared: Declared,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
         let place = seat.connection;
         let peer = self.connections.peek(place).peer.ip();
         if seat.key.slice != Slice::Config && !self.may(Side::Subscriber, peer) {
             seat.key.slice = Slice::Nothing;
         }
+        self.rise_above_emptied(now, &seat, out);
         self.leave_other_slice(&seat, &declared);
         let is_known = self.pushes.has(&seat, &declared.register_id);
         let connection = self.connections.at(place);
@@ -350,7 +357,7 @@ impl Session {
                     request_id,
                 }),
                 Need::Watch(key) | Need::Body(key) if key.slice.is_made_here() => {
-                    self.make_body(now, &key, out)
+                    self.make_body(now, &key)
                 }
                 Need::Watch(TopicKey {
                     data_info_id,
@@ -468,7 +475,7 @@ impl Session {
 
 impl Slice {
     /// Whether the socket's core makes the body itself.
-    fn is_made_here(&self) -> bool {
+    pub(super) fn is_made_here(&self) -> bool {
         matches!(self, Self::Config | Self::Nothing)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::*;
+use crate::clients::Clients;
 use crate::data::Report;
 use crate::data::journal::manifest::Manifest;
 use crate::data::journal::replay::{Replay, Replayed};
@@ -236,6 +237,10 @@ impl Node {
             session: SESSION,
             message: ToData::Interest { data_info_id, have },
         });
+    }
+
+    pub(super) fn expel(&mut self, clients: Clients) {
+        self.handle(Event::Expel(clients));
     }
 
     pub(super) fn remove(&mut self, service: &str, register_id: &str, removal: Removal) {

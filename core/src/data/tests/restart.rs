@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::journal::{BOOT, Disk, Node, now};
 use super::{closed, publisher};
+use crate::clients::Clients;
 use crate::data::Report;
 use crate::data::journal::Durability;
 use crate::limits;
@@ -234,4 +235,19 @@ fn who_is_new_or_elsewhere_is_nobodys_next_life() {
     node.put("s", publisher("b", 1, 1, "same"));
 
     assert_eq!((node.held("s"), node.data.awaiting()), (4, 0));
+}
+
+#[test]
+fn who_is_taken_off_is_not_awaited_any_more() {
+    let mut node = Node::new();
+    node.put("s", publisher("a", 1, 1, "one"));
+    let mut elsewhere = publisher("b", 1, 1, "two");
+    elsewhere.address.set_ip([10, 0, 0, 2].into());
+    node.put("s", elsewhere);
+    node.settle();
+    let mut node = node.kill();
+
+    node.expel(Clients::at([[10, 0, 0, 2].into()]));
+
+    assert_eq!((node.held("s"), node.data.awaiting()), (1, 1));
 }

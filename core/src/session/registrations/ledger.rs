@@ -6,6 +6,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, btree_set};
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::exchange::Token;
@@ -83,6 +84,15 @@ impl Ledger {
     pub(super) fn count_declared(&self, connect_id: ConnectId) -> usize {
         let declared = self.declared.get(&connect_id);
         declared.map_or(0, BTreeSet::len)
+    }
+
+    /// The client's end of a connection that declared something.
+    pub(super) fn address(&self, connect_id: ConnectId) -> Option<SocketAddr> {
+        let (data_info_id, register_id) = self.declared.get(&connect_id)?.first()?;
+        let registration = self.find(data_info_id, register_id)?;
+        let mut declarations = registration.declarations();
+        let own = declarations.find(|publisher| publisher.holder.connect_id == connect_id);
+        own.map(|publisher| publisher.address)
     }
 
     /// Has the memory fetch what [`Self::declare`] will need: first the ids that come from other cores, then the places of all, then what

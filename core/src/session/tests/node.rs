@@ -419,6 +419,12 @@ impl Node {
                     }
                     self.lanes.push_back((CoreId(core), to, message));
                 }
+                Effect::Expel(clients) => {
+                    let mut out = Vec::new();
+                    let event = data::Event::Expel(clients);
+                    self.datas[usize::from(core)].handle(self.now, event, &mut out);
+                    self.perform_data(core, out);
+                }
                 Effect::ToData { owner, message } => {
                     self.to_owners.push(message.clone());
                     if !self.owner_is_silent {

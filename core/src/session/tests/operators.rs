@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::node::{Node, service, taken};
 use crate::meta::{Blacklist, MetaCommand, OffClient, Switch};
 use crate::query::Order;
-use crate::session::Event;
+use crate::session::{EndedBy, Event};
 
 fn put(node: &mut Node, version: i64, value: &str) {
     let command = MetaCommand::Put {
@@ -247,4 +247,75 @@ fn a_connection_taken_off_may_register_anew() {
     assert_eq!(node.stored("s"), ["two"]);
     node.publish_as("pub", "z", client, "s", 2, "anew");
     assert_eq!(node.stored("s"), ["two", "anew"]);
+}
+
+#[test]
+fn a_client_that_may_not_subscribe_costs_nobody_else_anything() {
+    let mut node = Node::new(2);
+    let (publisher, watcher) = (node.open(0), node.open(1));
+    node.publish(publisher, "s", 1, "here");
+    node.subscribe(watcher, "s", "sub");
+    node.settle();
+    let version = node.version("s");
+    let client = node.open_from(0, "10.1.1.1:7");
+    blacklist(&mut node, &[], &["10.1.1.1"], 1);
+
+    for _ in 0..100 {
+        node.subscribe(client, "s", "mine");
+        node.settle();
+        node.unsubscribe(client, "s", "mine");
+    }
+
+    assert_eq!(node.version("s"), version);
+    let told = node
+        .history
+        .iter()
+        .filter(|push| push.connect_id == watcher);
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn who_is_off_the_blacklist_is_closed_to_come_back() {
+    let mut node = Node::new(2);
+    let publisher = node.open_from(0, "10.1.1.1:7");
+    let subscriber = node.open_from(1, "10.1.1.2:7");
+    let other = node.open_from(1, "10.1.1.3:7");
+    let (listed, more) = (["10.1.1.1", "10.1.1.3"], ["10.1.1.2"]);
+    blacklist(&mut node, &listed, &more, 1);
+
+    blacklist(&mut node, &["10.1.1.3"], &[], 2);
+
+    assert_eq!(node.closed, [publisher, subscriber]);
+    assert!(!node.closed.contains(&other));
+}
+
+#[test]
+fn who_is_taken_off_in_a_grace_is_gone_at_once() {
+    let off = || {
+        let clients = OffClient {
+            ip: "10.1.1.1".parse().expect("an address"),
+            publishers: true,
+            subscribers: false,
+        };
+        Event::Meta(MetaCommand::ClientsOff(vec![clients]))
+    };
+    let peer = "10.1.1.1:7".parse().expect("an address");
+    let connection = || Event::Order(Order::ConnectionsOff(vec![peer]));
+    let orders: [&dyn Fn() -> Event; 2] = [&off, &connection];
+    for order in orders {
+        let mut node = Node::new(2);
+        let client = node.open_from(0, "10.1.1.1:7");
+        for core in 0..2 {
+            let service = node.service_at(core);
+            node.publish(client, &service, 1, "here");
+        }
+        node.close(client, EndedBy::Us);
+
+        node.tell_all(order);
+
+        for core in 0..2 {
+            assert!(node.stored(&node.service_at(core)).is_empty());
+        }
+        assert_eq!(node.stats().publishers_in_grace, 0);
+    }
 }
