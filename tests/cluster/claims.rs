@@ -24,6 +24,13 @@ fn listed(node: &Rollcall, data_id: &str, count: usize) -> Vec<Text> {
     strings
 }
 
+/// Who subscribes now sees the one publisher of each of these services.
+fn all_listed(node: &Rollcall, services: &[String]) {
+    let mut observer = node.client();
+    observer.subscribe_all(services);
+    observer.lists_until(services, &["value"]);
+}
+
 on_one_and_two_cores! {
     fn a_close_never_buries_who_was_accepted_before_it(cores: usize) {
         let node = Rollcall::start(cores);
@@ -53,11 +60,11 @@ on_one_and_two_cores! {
             let relay = Relay::to(node.addresses);
             let mut client = or_skip!(Client::start(kind));
             client.connect(relay.endpoint, "DEFAULT_ZONE", None);
-            let all: Vec<Text> = (0..36).map(|number| format!("value {number:02}").into()).collect();
-            for (number, value) in all.iter().enumerate() {
-                client.publish(&format!("p{number}"), "still", std::slice::from_ref(value));
+            let services: Vec<String> = (0..36).map(|number| format!("still {number}")).collect();
+            for service in &services {
+                client.publish(service, service.as_str(), &["value".into()]);
             }
-            assert_eq!(listed(&node, "still", all.len()), all);
+            all_listed(&node, &services);
 
             // Connections queue up at a node that accepts none; the one that lives came last, and may be accepted first.
             signal(node.pid(), "STOP");
@@ -69,7 +76,7 @@ on_one_and_two_cores! {
             relay.release();
 
             eventually("nobody but the client is connected", || node.metric("rollcall_connections") == 1);
-            assert_eq!(listed(&node, "still", all.len()), all);
+            all_listed(&node, &services);
         }
     }
 

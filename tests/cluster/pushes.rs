@@ -177,7 +177,7 @@ on_one_and_two_cores! {
         assert_eq!(client.list_of(&["value"]).regist_ids, ["other"]);
     }
 
-    fn an_older_version_of_a_registration_is_answered_well_and_changes_nothing(cores: usize) {
+    fn an_older_version_from_another_connection_is_answered_well_and_changes_nothing(cores: usize) {
         let node = Rollcall::start(cores);
         let mut client = node.client();
         let service = Registration::new("order", "p");
@@ -186,7 +186,7 @@ on_one_and_two_cores! {
 
         publish(&mut client, &service.clone().version(3), &["third"]);
         client.list_of(&["third"]);
-        publish(&mut client, &service.clone().version(2), &["late second"]);
+        publish(&mut node.client(), &service.clone().version(2), &["late second"]);
         publish(&mut client, &service.version(4), &["fourth"]);
 
         assert_eq!(client.list().strings(), ["fourth"]);
