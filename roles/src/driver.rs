@@ -16,7 +16,7 @@ use rollcall_core::session::{self, Place as SessionPlace, Session};
 use rollcall_core::stats::Stats;
 use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
-use rollcall_io::clock::Clock;
+use rollcall_io::clock::{Clock, CoreClock, Tick};
 use rollcall_io::executor::Bell;
 use rollcall_io::file::Directory;
 use rollcall_io::mesh::{Mesh, Place};
@@ -39,6 +39,7 @@ const SEAL_PATIENCE: Duration = Duration::from_secs(2);
 /// One data core at work.
 pub(crate) struct Driver {
     core: CoreId,
+    clock: CoreClock,
     net: Net<Bolt>,
     mesh: Mesh<Message>,
     /// Of the journal, if there is one.
@@ -276,6 +277,7 @@ impl Driver {
     ) -> Self {
         Self {
             core,
+            clock: CoreClock::default(),
             net,
             congested: vec![false; mesh.cores()],
             is_holding: false,
@@ -331,8 +333,7 @@ impl Driver {
     /// Where cores share a CPU, one that has asked another lets it have its turn and sends in its own next: what both say to a client
     /// goes out at once.
     fn turn(&mut self, shares_cpu: bool) -> bool {
-        self.roles.now = Clock::now();
-        self.roles.stats.turns += 1;
+        self.tick();
         // First: the write of the turn before has ended, and its memory, still near, takes the records of this one.
         let mut worked = self.hear_disk();
         worked |= self.net.poll(self.roles.now, &mut self.roles);
@@ -356,6 +357,24 @@ impl Driver {
         // What is still owed now has found no slot.
         self.tell_congestion();
         worked
+    }
+
+    /// Begins a turn. What this core awaits is not late by the time in which it stood still.
+    fn tick(&mut self) {
+        let Tick { now, stood_still } = self.clock.tick();
+        self.roles.now = now;
+        self.roles.stats.turns += 1;
+        if let Some(pause) = stood_still {
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                core = self.core.0,
+                pause_ms,
+                "this core stood still: what queued up is heard before anybody's end is taken, silence counts anew"
+            );
+            self.roles.stats.standstills += 1;
+            self.roles.stats.standstill_ms += pause_ms;
+            self.net.stood_still(now);
+        }
     }
 
     /// The orderly end of the journal was waited for, or for long enough.
@@ -513,6 +532,8 @@ impl Driver {
         stats.refused_total_limit = traffic.refused;
         stats.dropped_stale_completion = trouble.stale_completions;
         stats.ring_overflows = trouble.completion_overflows;
+        stats.ring_lost_completions = trouble.lost_completions;
+        stats.connections_abandoned = trouble.abandoned;
         stats.ring_buffers_exhausted = trouble.no_buffers;
         stats.queue_partial_bytes = self.net.partial_bytes() as u64;
         stats.queue_outbox = (0..self.mesh.cores())

@@ -77,6 +77,7 @@ impl<F: Framing> Net<F> {
             // It was reset before we came to it.
             return;
         };
+        self.untaken.note_accepted(self.now);
         if self.slots.is_full() || self.accepting.state == State::Stopped {
             return self.refuse(
                 &socket,
@@ -92,7 +93,13 @@ impl<F: Framing> Net<F> {
         let key = self.slots.insert(Connection::new(peer, self.now));
         // It fails only for a socket that is over, and its end is heard of soon.
         let _ = listener::spread_keepalive(&socket, key.slot as usize);
-        self.transport.adopt(key, socket);
+        if let Err(error) = self.transport.adopt(key, socket) {
+            self.slots.remove(key);
+            self.accepting.admission.leave(peer.ip());
+            tracing::warn!(%peer, %error, "connection refused: it cannot be watched");
+            self.traffic.refused += 1;
+            return;
+        }
         self.traffic.opened += 1;
         service.opened(self.id(key), peer, local);
         self.schedule(key, Deadline::Idle);
@@ -100,12 +107,14 @@ impl<F: Framing> Net<F> {
         if self.slots.is_full() {
             self.accepting.state = State::Full;
             self.transport.accept(false);
+            self.take_unheard_ends();
         }
     }
 
     /// A reset tells the client at once, so that it tries another node.
     fn refuse(&mut self, socket: &OwnedFd, peer: SocketAddr, refusal: Refusal) {
         self.traffic.refused += 1;
+        self.take_unheard_ends();
         // Without it the client sees an orderly end, which it takes for the same.
         let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
         self.accepting.log_refusal(self.now, peer, refusal);
@@ -119,6 +128,7 @@ impl<F: Framing> Net<F> {
         self.accepting.state = State::Lacking {
             retry_at: self.now + self.settings.accept_retry,
         };
+        self.take_unheard_ends();
     }
 
     /// Accepts again if there is hope.

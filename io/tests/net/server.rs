@@ -272,14 +272,24 @@ impl Server {
         question: impl FnOnce(&mut Net<Lengths>, &mut Script) -> R + Send + 'static,
     ) -> R {
         let (answer, answered) = mpsc::channel();
-        let command: Command =
-            Box::new(move |net, script| answer.send(question(net, script)).expect("an asker"));
+        self.tell(core, move |net, script| {
+            answer.send(question(net, script)).expect("an asker");
+        });
+        answered.recv_timeout(PATIENCE).expect("an answer in time")
+    }
+
+    /// Has something run on a core.
+    pub(crate) fn tell(
+        &self,
+        core: usize,
+        command: impl FnOnce(&mut Net<Lengths>, &mut Script) + Send + 'static,
+    ) {
+        let command: Command = Box::new(command);
         self.cores[core]
             .commands
             .send(command)
             .expect("a running core");
         self.cores[core].seat.ringer.ring();
-        answered.recv_timeout(PATIENCE).expect("an answer in time")
     }
 
     /// Waits until something was seen for which `pick` has an answer.

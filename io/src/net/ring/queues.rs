@@ -34,6 +34,11 @@ pub(super) struct Queues {
     completions: VecDeque<Completion>,
     /// Operations the kernel has not finished.
     under_way: usize,
+    /// Operations whose completions nobody waits for any more, though they never came.
+    lost: usize,
+    /// Completions that the kernel said it dropped, and whether that was not looked at yet.
+    dropped: u32,
+    has_dropped: bool,
     pub(super) trouble: Trouble,
 }
 
@@ -48,6 +53,9 @@ impl Queues {
             backlog: VecDeque::new(),
             completions: VecDeque::new(),
             under_way: 0,
+            lost: 0,
+            dropped: 0,
+            has_dropped: false,
             trouble: Trouble::default(),
         })
     }
@@ -145,10 +153,27 @@ impl Queues {
         }
     }
 
+    /// Whether completions were dropped since the last time this was asked.
+    pub(super) fn has_lost(&mut self) -> bool {
+        std::mem::take(&mut self.has_dropped)
+    }
+
+    /// So many operations are not waited for any more.
+    pub(super) fn lose(&mut self, operations: usize) {
+        self.under_way = self.under_way.saturating_sub(operations);
+        self.lost += operations;
+    }
+
     fn drain(&mut self) {
+        // The kernel keeps completions that find the queue full; it drops them only where it has no memory for that.
+        let dropped = self.ring.completion().overflow();
+        let more = dropped.wrapping_sub(std::mem::replace(&mut self.dropped, dropped));
+        self.trouble.lost_completions += u64::from(more);
+        self.has_dropped |= more > 0;
         let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(self.completions.len());
         for entry in self.ring.completion().take(room) {
-            self.under_way -= usize::from(!cqueue::more(entry.flags()));
+            let ended = usize::from(!cqueue::more(entry.flags()));
+            self.under_way = self.under_way.saturating_sub(ended);
             self.completions.push_back(Completion {
                 user_data: entry.user_data(),
                 result: entry.result(),
@@ -182,7 +207,7 @@ impl Queues {
 
     /// Cancels everything. False if the kernel may still touch memory of ours.
     pub(super) fn finish(&mut self) -> bool {
-        self.under_way -= self.backlog.len();
+        self.under_way = self.under_way.saturating_sub(self.backlog.len());
         self.backlog.clear();
         let cancel = user_data(
             Operation::Cancel,
@@ -200,12 +225,13 @@ impl Queues {
         for _ in 0..FINISH_CALLS_MAX {
             self.discard();
             self.enter();
-            if self.under_way == 0 || self.ring.submit_and_wait(1).is_err() {
+            let is_over = self.under_way == 0 || self.lost > 0 || self.trouble.lost_completions > 0;
+            if is_over || self.ring.submit_and_wait(1).is_err() {
                 break;
             }
             self.drain();
         }
-        self.under_way == 0
+        self.under_way == 0 && self.lost == 0 && self.trouble.lost_completions == 0
     }
 
     /// Closes connections that nobody will hear of.
