@@ -14,6 +14,9 @@ use crate::net::transport::{Key, Trouble};
 /// Calls after which the end of a ring no longer waits for the kernel.
 const FINISH_CALLS_MAX: usize = 1_000;
 
+/// Calls in a row that bring nothing, after which the kernel's word that there is work is not believed until something comes.
+const EMPTY_WORDS_MAX: u32 = 3;
+
 /// A ring with the flags the transport needs; fails on kernels that lack them (before 6.1).
 pub(crate) fn build_ring(submissions: u32, completions: u32) -> io::Result<IoUring> {
     // COOP_TASKRUN is left out on purpose: its task work shares a list with glommio's rings.
@@ -39,6 +42,8 @@ pub(super) struct Queues {
     /// Completions that the kernel said it dropped, and whether that was not looked at yet.
     dropped: u32,
     has_dropped: bool,
+    /// How often in a row, before a sleep, the kernel has said that there is work and brought none.
+    empty_words: u32,
     pub(super) trouble: Trouble,
 }
 
@@ -56,6 +61,7 @@ impl Queues {
             lost: 0,
             dropped: 0,
             has_dropped: false,
+            empty_words: 0,
             trouble: Trouble::default(),
         })
     }
@@ -131,26 +137,27 @@ impl Queues {
     /// have the CPU, so what is nearly done is done by two small calls, which wait for one completion. None is called again without end: the
     /// kernel may say that there is work, call after call, and bring none; whoever would sleep then takes another turn instead.
     fn call_for_more(&mut self) {
-        let no_time = types::Timespec::new();
-        let arguments = types::SubmitArgs::new().timespec(&no_time);
         for wanted in [1, 1, limits::COMPLETIONS_PER_TURN_MAX] {
             let had = self.completions.len();
             let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(had);
             if room == 0 || !self.ring.submission().taskrun() {
                 return;
             }
-            let called = self
-                .ring
-                .submitter()
-                .submit_with_args(wanted.min(room), &arguments);
-            let is_done =
-                called.map_or_else(|error| error.raw_os_error() == Some(libc::ETIME), |_| true);
-            self.trouble.failed_submits += u64::from(!is_done);
+            self.wait_no_time(wanted.min(room));
             self.drain();
             if self.completions.len() == had {
                 return;
             }
         }
+    }
+
+    fn wait_no_time(&mut self, wanted: usize) {
+        let no_time = types::Timespec::new();
+        let arguments = types::SubmitArgs::new().timespec(&no_time);
+        let called = self.ring.submitter().submit_with_args(wanted, &arguments);
+        let is_done =
+            called.map_or_else(|error| error.raw_os_error() == Some(libc::ETIME), |_| true);
+        self.trouble.failed_submits += u64::from(!is_done);
     }
 
     /// Whether completions were dropped since the last time this was asked.
@@ -195,14 +202,32 @@ impl Queues {
         self.ring.completion().enable_eventfd();
         // The kernel looks at that flag after it has posted; we look for what is posted after we set it.
         fence(Ordering::SeqCst);
-        let submissions = self.ring.submission();
-        let nothing_waits = !submissions.taskrun() && !submissions.cq_overflow();
-        drop(submissions);
-        let is_quiet = nothing_waits && self.ring.completion().is_empty();
+        let is_quiet = !self.has_work() && self.ring.completion().is_empty();
         if !is_quiet {
             self.ring.completion().disable_eventfd();
         }
         is_quiet
+    }
+
+    /// Whether the kernel has something for us. Asked when new work already rings the bell.
+    ///
+    /// After the end of a peer that had sent much, Linux 6.18 goes on saying so, with nothing to do, until something else happens. So the
+    /// word that is followed by nothing, several times, no longer keeps a core awake.
+    fn has_work(&mut self) -> bool {
+        let submissions = self.ring.submission();
+        let (says_so, overflows) = (submissions.taskrun(), submissions.cq_overflow());
+        drop(submissions);
+        if !says_so || overflows {
+            self.empty_words = 0;
+            return overflows;
+        }
+        self.wait_no_time(limits::COMPLETIONS_PER_TURN_MAX);
+        if self.ring.completion().is_empty() {
+            self.empty_words += 1;
+        } else {
+            self.empty_words = 0;
+        }
+        self.empty_words <= EMPTY_WORDS_MAX
     }
 
     /// Cancels everything. False if the kernel may still touch memory of ours.
