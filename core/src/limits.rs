@@ -49,6 +49,8 @@ pub const OWED_BYTES_CUT: usize = OWED_BYTES_MAX + 2 * FRAME_BYTES_MAX;
 pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
 /// How long a connection that we shut waits for the peer's end, so that a reset does not destroy the last answer.
 pub const LINGER_MAX: Duration = Duration::from_secs(2);
+/// Bytes of a connection that we shut which are read to be thrown away; one that sends more is reset.
+pub const LINGER_BYTES_MAX: usize = 1 << 20;
 /// How long a socket that is being closed may wait for the kernel to end what is under way; then its slot is freed all the same.
 pub const RELEASE_MAX: Duration = Duration::from_secs(5);
 /// How long not to accept after the process ran out of descriptors.
@@ -83,6 +85,10 @@ pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Slots of a lane between two cores; each carries a batch.
 pub const LANE_SLOTS: usize = 4;
+/// Bad frames of one address are told of this far apart, with how many there were.
+pub const BAD_FRAMES_TOLD_APART: Duration = Duration::from_secs(600);
+/// Addresses of which a core remembers that it told of their bad frames.
+pub const BAD_FRAME_ADDRESSES_MAX: usize = 1024;
 /// Log lines that wait for a slow reader of standard error; further ones are dropped and counted.
 pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 

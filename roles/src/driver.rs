@@ -22,6 +22,7 @@ use rollcall_io::file::Directory;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{EndedBy, Net, Reason};
 
+use crate::bad_frames::BadFrames;
 use crate::connections::{ConnectionListener, MakeListeners};
 use crate::framing::Bolt;
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
@@ -62,6 +63,7 @@ pub(crate) struct Roles {
     pub(crate) names: Interner,
     pub(crate) stats: Stats,
     pub(crate) listeners: Vec<Box<dyn ConnectionListener>>,
+    pub(crate) bad_frames: BadFrames,
     /// Of registrations that name none.
     pub(crate) zone: Name,
     pub(crate) cancel_from: Arc<[IpAddr]>,
@@ -126,6 +128,7 @@ impl Roles {
             names,
             stats,
             listeners: (setup.listeners)(me.core),
+            bad_frames: BadFrames::default(),
             zone: Name::clone(&setup.zone),
             cancel_from: Arc::clone(&setup.cancel_from),
             heard: Vec::with_capacity(HEARD_AT),

@@ -59,7 +59,13 @@ impl Service<Bolt> for Roles {
             | FrameError::TooLarge { .. } => &mut self.stats.frames_bad_length,
             FrameError::WrongCrc { .. } => &mut self.stats.frames_bad_crc,
         } += 1;
-        tracing::info!(connection = %connect_id, %error, "bad frame, closing");
+        self.attend();
+        let Some(peer) = self.session.peer(connect_id) else {
+            return;
+        };
+        if let Some(untold) = self.bad_frames.note(self.now.monotonic, peer.ip()) {
+            tracing::warn!(connection = %connect_id, %peer, %error, untold, "bad frame, closing; further ones of this address are counted");
+        }
     }
 
     fn sent(&mut self, connect_id: ConnectId, request_id: u32) {

@@ -318,6 +318,16 @@ impl Rollcall {
         );
     }
 
+    /// CPU time that it took so far, in ticks of 10 ms.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))
+            .expect("a process of ours");
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks = |text: &str| text.parse::<u64>().expect("a number");
+        let fields: Vec<_> = fields.split(' ').skip(11).take(2).map(ticks).collect();
+        fields.iter().sum()
+    }
+
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))

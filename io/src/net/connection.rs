@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     pub(crate) close_by: Instant,
     pub(crate) peer_ended: bool,
+    /// Bytes that came after its end was decided.
+    pub(crate) thrown_away: usize,
     pub(crate) stops: Stops,
     pub(crate) is_dirty: bool,
     /// Turn in which `turn_bytes` were received.
@@ -77,6 +79,7 @@ impl Connection {
             phase: Phase::Open,
             close_by: now,
             peer_ended: false,
+            thrown_away: 0,
             stops: Stops::default(),
             is_dirty: false,
             turn: 0,

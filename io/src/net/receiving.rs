@@ -45,7 +45,14 @@ impl<F: Framing> Net<F> {
             self.transport.receive(key, wants_bytes);
         }
         if connection.phase != Phase::Open {
-            return self.transport.give_back(chunk);
+            connection.thrown_away += chunk.len;
+            let lingers_on = connection.phase != Phase::Lingering
+                || connection.thrown_away <= self.settings.linger_bytes_max;
+            self.transport.give_back(chunk);
+            if !lingers_on {
+                self.cut(key, EndedBy::Us(Reason::BadFrame));
+            }
+            return;
         }
         let bytes = self.transport.bytes(&chunk);
         let held = connection.partial.capacity();
