@@ -89,8 +89,10 @@ pub struct Traffic {
     pub opened: u64,
     /// Connections that ended.
     pub closed: u64,
-    /// Connections that were refused because of a limit.
+    /// Connections that were refused because of a limit on all of them, or for want of memory.
     pub refused: u64,
+    /// Connections that were refused because of the limit on those of one address.
+    pub refused_of_address: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes the kernel took.

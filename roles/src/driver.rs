@@ -533,6 +533,7 @@ impl Driver {
         stats.received_bytes = traffic.bytes_in;
         stats.sent_bytes = traffic.bytes_out;
         stats.refused_total_limit = traffic.refused;
+        stats.refused_per_ip_limit = traffic.refused_of_address;
         stats.dropped_stale_completion = trouble.stale_completions;
         stats.ring_overflows = trouble.completion_overflows;
         stats.ring_lost_completions = trouble.lost_completions;

@@ -1,7 +1,7 @@
 //! From an accepted socket to a connection: limits, refusals, and stopping while there is no room.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,8 +112,11 @@ impl<F: Framing> Net<F> {
     }
 
     /// A reset tells the client at once, so that it tries another node.
-    fn refuse(&mut self, socket: &OwnedFd, peer: SocketAddr, refusal: Refusal) {
-        self.traffic.refused += 1;
+    pub(super) fn refuse(&mut self, socket: &OwnedFd, peer: SocketAddr, refusal: Refusal) {
+        match refusal {
+            Refusal::Connections { .. } => self.traffic.refused += 1,
+            Refusal::Address { .. } => self.traffic.refused_of_address += 1,
+        }
         self.take_unheard_ends();
         // Without it the client sees an orderly end, which it takes for the same.
         let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
@@ -161,9 +164,18 @@ impl<F: Framing> Net<F> {
     }
 }
 
+/// Both ends. A listener for IPv6 and IPv4 tells the latter as `::ffff:a.b.c.d`; to everybody else they are `a.b.c.d`.
 fn addresses(socket: &OwnedFd) -> Option<(SocketAddr, SocketAddr)> {
     let socket = SockRef::from(socket);
     let peer = socket.peer_addr().ok()?.as_socket()?;
     let local = socket.local_addr().ok()?.as_socket()?;
-    Some((peer, local))
+    Some((canonical(peer), canonical(local)))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        // Its scope belongs to it.
+        IpAddr::V6(_) => address,
+    }
 }

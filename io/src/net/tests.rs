@@ -16,7 +16,7 @@ use rollcall_core::names::{ConnectId, CoreId};
 use super::outgoing::Flight;
 use super::transport::{Chunk, Event, Key, Transport, Trouble};
 use super::{
-    Admission, EndedBy, Flow, FrameLen, Framing, Net, Outgoing, Reason, Service, Settings,
+    Admission, EndedBy, Flow, FrameLen, Framing, Net, Outgoing, Reason, Refusal, Service, Settings,
 };
 
 /// What the kernel was asked for and has to say.
@@ -199,6 +199,28 @@ fn a_socket_that_cannot_be_watched_is_one_refused_connection() {
     assert_eq!(table.net.connections(), 2);
     assert_eq!(table.net.traffic().refused, 1);
     assert_eq!(table.admission.connections(), 2);
+}
+
+#[test]
+fn a_refusal_is_counted_by_the_limit_that_it_names() {
+    let mut table = Table::new();
+    table.connects();
+    let socket = OwnedFd::from(table.clients.pop().expect("it has connected"));
+    let peer = SocketAddr::from(([10, 0, 0, 1], 5000));
+    let address = peer.ip();
+
+    table
+        .net
+        .refuse(&socket, peer, Refusal::Address { address, limit: 1 });
+    table
+        .net
+        .refuse(&socket, peer, Refusal::Address { address, limit: 1 });
+    table
+        .net
+        .refuse(&socket, peer, Refusal::Connections { limit: 1 });
+
+    let traffic = table.net.traffic();
+    assert_eq!((traffic.refused_of_address, traffic.refused), (2, 1));
 }
 
 #[test]

@@ -176,8 +176,18 @@ impl Server {
         settings: &Settings,
         admission: Admission,
     ) -> Self {
-        let listening =
-            bind_all(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), cores).expect("a free port");
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start_at(loopback, (kind, cores), reply, settings, admission)
+    }
+
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        (kind, cores): (TransportKind, usize),
+        reply: &Reply,
+        settings: &Settings,
+        admission: Admission,
+    ) -> Self {
+        let listening = bind_all(address, cores).expect("a free port");
         let address = listening.address;
         let (seen_sender, seen) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
