@@ -190,6 +190,8 @@ pub struct Rules {
     pub grace: Duration,
     /// Shortest time between two change pushes of one service.
     pub push_floor: Duration,
+    /// Bytes of published strings that one core keeps.
+    pub published_bytes_max: usize,
     /// The data center that pushes name.
     pub data_center: Name,
 }
@@ -199,6 +201,7 @@ impl Default for Rules {
         Self {
             grace: limits::GRACE,
             push_floor: Duration::ZERO,
+            published_bytes_max: limits::PUBLISHED_BYTES_PER_CORE_MAX,
             data_center: Name::from(DEFAULT_DATA_CENTER),
         }
     }
@@ -243,7 +246,7 @@ impl Session {
             homes: HashRing::of_node(place.me.node, place.cores),
             connections: Connections::default(),
             pushes: Pushes::new(seed, Name::clone(&rules.data_center)),
-            registrations: Registrations::new(seed, rules.grace),
+            registrations: Registrations::new(seed, rules.grace, rules.published_bytes_max),
             interests: Interests::new(seed, rules.push_floor),
             meta: MetaState::default(),
             credits: vec![limits::CREDITS_PER_CORE; cores],

@@ -134,6 +134,11 @@ stats! {
         Gauge "datums" { datums }
         /// Publishers in the datums owned.
         Gauge "stored_publishers" { stored_publishers }
+        /// Bytes of published strings: what is held, and what may be.
+        Gauge "published_bytes" by "of" {
+            published_bytes = "held",
+            published_bytes_max = "limit",
+        }
         /// Publishers of connections that we ended, kept for a grace.
         Gauge "publishers_in_grace" { publishers_in_grace }
         /// Publishers known from before a restart whose clients have not come back.

@@ -16,7 +16,7 @@ use rollcall_core::session::{Place, Rules};
 use rollcall_core::tables::Seed;
 use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
 use rollcall_io::file::{DataDirectory, Directory};
-use rollcall_io::host::random;
+use rollcall_io::host::{memory_bytes, random};
 use rollcall_io::http::HttpListener;
 use rollcall_io::listener::{self, Listening};
 use rollcall_io::mesh::{self, Mesh};
@@ -120,7 +120,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
 fn seats(config: &Config) -> Result<Vec<Seat>, StartError> {
     let cpus = executor::available_cpus();
     let cores = match config.node.cores {
-        Cores::All => cpus.len().min(limits::CORES_MAX),
+        Cores::All => cpus.count().min(limits::CORES_MAX),
         Cores::Count(count) => usize::from(count.get()),
     };
     executor::plan_cores(Some(cores), &cpus).map_err(StartError::unavailable)
@@ -233,6 +233,7 @@ impl CorePlan {
                 rules: Rules {
                     grace: config.session.grace,
                     push_floor: config.session.push_floor,
+                    published_bytes_max: published_bytes_max(config, usize::from(cores)),
                     data_center: Name::from(config.node.data_center.as_str()),
                 },
                 journals: former.journals,
@@ -257,6 +258,18 @@ impl CorePlan {
         };
         Roles::recover(place, self.seed, &self.setup)
     }
+}
+
+/// What each core may keep of published strings: its part of what was configured for the node, or else of a quarter of the memory. What is
+/// pushed of it, and what clients are about to replace, takes as much again.
+fn published_bytes_max(config: &Config, cores: usize) -> usize {
+    let share = || memory_bytes().map_or(u64::MAX, |bytes| bytes / 4);
+    let of_node = match config.session.published_bytes_max {
+        0 => share(),
+        bytes => bytes,
+    };
+    let of_node = usize::try_from(of_node).unwrap_or(usize::MAX);
+    (of_node / cores).min(limits::PUBLISHED_BYTES_PER_CORE_MAX)
 }
 
 /// A core's way to the start: what it says when it could serve, and what it waits for then.

@@ -99,6 +99,7 @@ pub(super) struct Registrations {
     /// Connections that we ended, and until when their publishers await their client.
     graces: VecDeque<(Instant, ConnectId)>,
     bytes: usize,
+    bytes_max: usize,
     count: usize,
     seed: Seed,
     /// The node is stopping: its clients are on their way to others, nothing of theirs is removed.
@@ -108,7 +109,7 @@ pub(super) struct Registrations {
 }
 
 impl Registrations {
-    pub(super) fn new(seed: Seed, grace: Duration) -> Self {
+    pub(super) fn new(seed: Seed, grace: Duration, bytes_max: usize) -> Self {
         Self {
             services: seed.table(),
             declared: seed.table(),
@@ -118,6 +119,7 @@ impl Registrations {
             deadlines: VecDeque::new(),
             graces: VecDeque::new(),
             bytes: 0,
+            bytes_max,
             count: 0,
             seed,
             draining: false,
@@ -127,6 +129,11 @@ impl Registrations {
 
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Bytes of published strings.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// All publishers registered through this node under this service.
@@ -343,7 +350,7 @@ impl Registrations {
         let held = service.and_then(|service| service.get_mut(&publisher.register_id));
         let Some(registration) = held else {
             check_count(&self.declared, connect_id)?;
-            check_bytes(self.bytes, bytes, 0)?;
+            check_bytes(self.bytes, bytes, 0, self.bytes_max)?;
             self.add(data_info_id, publisher, token)?;
             let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
             return Ok((true, tally));
@@ -353,7 +360,7 @@ impl Registrations {
             check_count(&self.declared, connect_id)?;
         }
         let replaced = registration.publisher.boxes.bytes().len();
-        check_bytes(self.bytes, bytes, replaced)?;
+        check_bytes(self.bytes, bytes, replaced, self.bytes_max)?;
         if registration.publisher.order > publisher.order {
             if same_holder {
                 return Ok((false, Tally::Same));
@@ -636,10 +643,10 @@ fn check_count(
 }
 
 /// Whether so many bytes may take the place of others.
-fn check_bytes(held: usize, added: usize, replaced: usize) -> Result<(), Refusal> {
-    match added <= replaced || held + added - replaced <= limits::PUBLISHED_BYTES_PER_CORE_MAX {
+fn check_bytes(held: usize, added: usize, replaced: usize, limit: usize) -> Result<(), Refusal> {
+    match added <= replaced || held + added - replaced <= limit {
         true => Ok(()),
-        false => Err(Refusal::TooManyBytes),
+        false => Err(Refusal::TooManyBytes { limit }),
     }
 }
 
