@@ -79,6 +79,8 @@ pub struct Options {
     pub cores: usize,
     /// Settings by section and key, beyond what every test sets.
     pub settings: Vec<(&'static str, String)>,
+    /// Variables of the process.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl Options {
@@ -87,7 +89,14 @@ impl Options {
         Self {
             cores,
             settings: Vec::new(),
+            variables: Vec::new(),
         }
+    }
+
+    /// The same with a variable of the process.
+    pub fn variable(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.variables.push((name, value.to_string()));
+        self
     }
 
     /// The same with one more setting, named `section.key`.
@@ -114,6 +123,8 @@ impl Options {
                 value,
             );
         }
+        let variables = self.variables.iter();
+        command.envs(variables.map(|(name, value)| (*name, value)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
