@@ -10,7 +10,7 @@ mod frame;
 mod status;
 mod write;
 
-pub use decode::{Decoded, decode};
+pub use decode::{Decoded, Measured, decode, measure};
 pub use error::{Consequence, FrameError};
 pub use frame::{CODEC_HESSIAN, Frame, Kind, Protocol};
 pub use status::Status;

@@ -25,6 +25,12 @@ pub const BOXES_PER_PUBLISHER_MAX: usize = 10_000;
 
 /// How long a connection may stay without a received byte.
 pub const IDLE_CLOSE: Duration = Duration::from_secs(90);
+/// A core that took no turn for so long stood still: asleep, it takes one a second. It judges nobody by that time.
+pub const STOOD_STILL_MIN: Duration = Duration::from_secs(2);
+/// After a standstill ends of connections wait until nobody has connected for so long ...
+pub const CATCH_UP_QUIET: Duration = Duration::from_millis(500);
+/// ... and for no longer than this.
+pub const CATCH_UP_MAX: Duration = Duration::from_secs(5);
 /// How long a begun frame may take, before its size is counted.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 /// Slowest acceptable sender of a large frame: adds a second to the deadline for so many bytes.
@@ -43,6 +49,10 @@ pub const OWED_BYTES_CUT: usize = OWED_BYTES_MAX + 2 * FRAME_BYTES_MAX;
 pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
 /// How long a connection that we shut waits for the peer's end, so that a reset does not destroy the last answer.
 pub const LINGER_MAX: Duration = Duration::from_secs(2);
+/// Bytes of a connection that we shut which are read to be thrown away; one that sends more is reset.
+pub const LINGER_BYTES_MAX: usize = 1 << 20;
+/// How long a socket that is being closed may wait for the kernel to end what is under way; then its slot is freed all the same.
+pub const RELEASE_MAX: Duration = Duration::from_secs(5);
 /// How long not to accept after the process ran out of descriptors.
 pub const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// Connections of one core; a completion carries the slot in 24 bits.
@@ -75,6 +85,10 @@ pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Slots of a lane between two cores; each carries a batch.
 pub const LANE_SLOTS: usize = 4;
+/// Bad frames of one address are told of this far apart, with how many there were.
+pub const BAD_FRAMES_TOLD_APART: Duration = Duration::from_secs(600);
+/// Addresses of which a core remembers that it told of their bad frames.
+pub const BAD_FRAME_ADDRESSES_MAX: usize = 1024;
 /// Log lines that wait for a slow reader of standard error; further ones are dropped and counted.
 pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 
@@ -224,6 +238,8 @@ const _: () = {
     assert!(HTTP_HEAD_BYTES_MAX >= 8 << 10, "hyper's least buffer");
     assert!(HTTP_BODY_BYTES_MAX < PROVIDED_BYTES_MAX);
     assert!(ANSWER_WITHIN.as_millis() < 1000);
+    assert!(CATCH_UP_QUIET.as_millis() < CATCH_UP_MAX.as_millis());
+    assert!(CATCH_UP_MAX.as_secs() < GRACE.as_secs());
     assert!(PUSH_TIMEOUT.as_secs() < WRITE_STALL_MAX.as_secs());
     assert!(TOMBSTONE_KEPT.as_secs() > IDLE_CLOSE.as_secs() + GRACE.as_secs());
     assert!(RECEIVE_BYTES_PER_TURN_MAX < FRAME_BYTES_MAX);

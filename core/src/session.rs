@@ -194,6 +194,8 @@ pub struct Rules {
     pub grace: Duration,
     /// Shortest time between two change pushes of one service.
     pub push_floor: Duration,
+    /// Bytes of published strings that one core keeps.
+    pub published_bytes_max: usize,
     /// The data center that pushes name.
     pub data_center: Name,
     /// Most bytes that the list of one service may come to in a push.
@@ -205,6 +207,7 @@ impl Default for Rules {
         Self {
             grace: limits::GRACE,
             push_floor: Duration::ZERO,
+            published_bytes_max: limits::PUBLISHED_BYTES_PER_CORE_MAX,
             data_center: Name::from(DEFAULT_DATA_CENTER),
             list_bytes_max: limits::LIST_BYTES,
         }

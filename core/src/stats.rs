@@ -134,6 +134,11 @@ stats! {
         Gauge "datums" { datums }
         /// Publishers in the datums owned.
         Gauge "stored_publishers" { stored_publishers }
+        /// Bytes of published strings: what is held, and what may be.
+        Gauge "published_bytes" by "of" {
+            published_bytes = "held",
+            published_bytes_max = "limit",
+        }
         /// Publishers of connections that we ended, kept for a grace.
         Gauge "publishers_in_grace" { publishers_in_grace }
         /// Publishers known from before a restart whose clients have not come back.
@@ -239,6 +244,10 @@ stats! {
         }
         /// Times that the completion queue of the network ring overflowed.
         Counter "ring_overflows_total" { ring_overflows }
+        /// Completions that the kernel has dropped for want of memory; all connections of the core are closed then.
+        Counter "ring_lost_completions_total" { ring_lost_completions }
+        /// Connections freed although the kernel never ended what was under way.
+        Counter "connections_abandoned_total" { connections_abandoned }
         /// Times that the ring's buffers were used up.
         Counter "ring_buffers_exhausted_total" { ring_buffers_exhausted }
 
@@ -257,6 +266,10 @@ stats! {
             queue_write_bytes = "write_bytes",
             queue_partial_bytes = "partial_frame_bytes",
         }
+        /// Times that the core took no turn for seconds: the process was stopped, the machine paused, or the CPU taken.
+        Counter "standstills_total" { standstills }
+        /// Milliseconds that the core stood still.
+        Counter "standstill_milliseconds_total" { standstill_ms }
         /// Turns of the core's loop.
         Counter "turns_total" { turns }
         /// Turns that began later than due by more than a tick.

@@ -2,12 +2,15 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Now};
 
+use crate::sys;
+
 /// When this process first asked; the start of its monotonic time. One second ahead, so that no deadline lies before zero.
-static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+static START: LazyLock<Duration> = LazyLock::new(sys::time_since_boot);
 /// The last stamp given.
 static LAST_STAMP: AtomicU64 = AtomicU64::new(0);
 /// Low bits of a stamp that count within one millisecond.
@@ -26,9 +29,10 @@ impl Clock {
         }
     }
 
-    /// The clock that never goes back.
+    /// The clock that never goes back, and goes on while the machine sleeps.
     pub fn monotonic() -> Instant {
-        let nanoseconds = START.elapsed().as_nanos();
+        let start = *START;
+        let nanoseconds = sys::time_since_boot().saturating_sub(start).as_nanos();
         Instant(
             u64::try_from(nanoseconds)
                 .unwrap_or(u64::MAX)
@@ -45,6 +49,46 @@ impl Clock {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
             .expect("`next` always answers");
         floor.max(last + 1)
+    }
+}
+
+/// The time of one core, which stands still while the core does: stopped by a signal, with its machine paused or asleep, or left
+/// without a CPU. So nothing that was awaited is late because this core did not look.
+#[derive(Debug, Default)]
+pub struct CoreClock {
+    ticked_at: Option<Instant>,
+    stood_still: Duration,
+}
+
+/// What a core finds when it looks at its clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick {
+    /// The time of this core.
+    pub now: Now,
+    /// How long the core stood still since its last tick, if that was for long.
+    pub stood_still: Option<Duration>,
+}
+
+impl CoreClock {
+    /// The time of a turn. A core takes a turn once a second at least, so a longer pause is a standstill.
+    pub fn tick(&mut self) -> Tick {
+        let (monotonic, stood_still) = self.tick_at(Clock::monotonic());
+        let wall_ms = wall_ms();
+        Tick {
+            now: Now { monotonic, wall_ms },
+            stood_still,
+        }
+    }
+
+    fn tick_at(&mut self, time: Instant) -> (Instant, Option<Duration>) {
+        let since = self
+            .ticked_at
+            .replace(time)
+            .map(|before| time.since(before));
+        let pause = since.filter(|since| *since >= limits::STOOD_STILL_MIN);
+        self.stood_still += pause.unwrap_or_default();
+        let nanos = u64::try_from(self.stood_still.as_nanos()).unwrap_or(u64::MAX);
+        (Instant(time.0.saturating_sub(nanos)), pause)
     }
 }
 
@@ -75,6 +119,19 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 40_000);
+    }
+
+    #[test]
+    fn the_time_of_a_core_stands_still_while_the_core_does() {
+        let at = |millis: u64| Instant(millis * 1_000_000);
+        let mut clock = CoreClock::default();
+        assert_eq!(clock.tick_at(at(5_000)), (at(5_000), None));
+        assert_eq!(clock.tick_at(at(6_500)), (at(6_500), None));
+
+        let pause = Duration::from_secs(60);
+        assert_eq!(clock.tick_at(at(66_500)), (at(6_500), Some(pause)));
+
+        assert_eq!(clock.tick_at(at(67_000)), (at(7_000), None));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use glommio::{
 use rollcall_core::names::CoreId;
 
 pub use self::bell::{Bell, Ringer};
-pub use self::cpus::available_cpus;
+pub use self::cpus::{Cpus, available_cpus};
 
 use crate::sys;
 
@@ -36,9 +36,10 @@ thread_local! {
 pub struct Seat {
     /// Its number.
     pub core: CoreId,
-    /// The CPU it is pinned to.
-    pub cpu: usize,
-    /// Whether other cores are pinned to the same.
+    /// The CPU it is pinned to. None where a quota leaves less than all CPUs: pinned to the first ones, the nodes of one host would share
+    /// those and leave the others idle.
+    pub cpu: Option<usize>,
+    /// Whether other cores of this node work on the same.
     pub shares_cpu: bool,
     /// Wakes it.
     pub ringer: Ringer,
@@ -83,28 +84,25 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Seats for `cores` data cores on `cpus`; more cores than CPUs share them in turn. Without a number: one per CPU.
-pub fn plan_cores(cores: Option<usize>, cpus: &[usize]) -> Result<Vec<Seat>, StartError> {
-    if cpus.is_empty() {
+/// Seats for `cores` data cores on `cpus`; more cores than CPUs share them in turn. Without a number: as many as the CPUs carry.
+pub fn plan_cores(cores: Option<usize>, cpus: &Cpus) -> Result<Vec<Seat>, StartError> {
+    if cpus.allowed.is_empty() {
         return Err(StartError::NoCpu);
     }
-    let cores = cores.unwrap_or(cpus.len());
+    let cores = cores.unwrap_or(cpus.count());
+    let is_pinned = cpus.quota.is_none();
     let seat = |(index, &cpu): (usize, &usize)| {
         let core = u16::try_from(index).map_err(|_| StartError::TooManyCores { cores })?;
         let ringer = Ringer::new().map_err(StartError::Descriptor)?;
         Ok(Seat {
             core: CoreId(core),
-            cpu,
-            shares_cpu: cores > cpus.len(),
+            cpu: is_pinned.then_some(cpu),
+            shares_cpu: cores > cpus.count(),
             ringer,
         })
     };
-    cpus.iter()
-        .cycle()
-        .take(cores)
-        .enumerate()
-        .map(seat)
-        .collect()
+    let seats = cpus.allowed.iter().cycle();
+    seats.take(cores).enumerate().map(seat).collect()
 }
 
 /// A data core that runs.
@@ -130,7 +128,8 @@ where
     let Seat {
         ringer, shares_cpu, ..
     } = seat.clone();
-    let started = builder(&name, Placement::Fixed(seat.cpu)).spawn(move || async move {
+    let placement = seat.cpu.map_or(Placement::Unbound, Placement::Fixed);
+    let started = builder(&name, placement).spawn(move || async move {
         IS_EXECUTOR.set(true);
         let bell = Bell::new(&ringer).expect("two descriptors for a core that just got its ring");
         main(bell.sharing(shares_cpu)).await;
@@ -204,13 +203,27 @@ mod tests {
     }
 
     #[test]
-    fn more_cores_than_cpus_share_them_in_turn() {
-        let seats = plan_cores(Some(5), &[2, 7]).expect("two CPUs");
+    fn more_cores_than_cpus_share_them_in_turn_and_a_quota_pins_nobody() {
+        let cpus = |allowed: &[usize], quota| Cpus {
+            allowed: allowed.to_vec(),
+            quota,
+        };
+        let seats = plan_cores(Some(5), &cpus(&[2, 7], None)).expect("two CPUs");
 
-        let cpus: Vec<_> = seats.iter().map(|seat| (seat.core.0, seat.cpu)).collect();
+        let placed: Vec<_> = seats.iter().map(|seat| (seat.core.0, seat.cpu)).collect();
 
-        assert_eq!(cpus, [(0, 2), (1, 7), (2, 2), (3, 7), (4, 2)]);
-        assert!(matches!(plan_cores(None, &[]), Err(StartError::NoCpu)));
+        let pinned = [(0, 2), (1, 7), (2, 2), (3, 7), (4, 2)].map(|(core, cpu)| (core, Some(cpu)));
+        assert_eq!(placed, pinned);
+        assert!(seats.iter().all(|seat| seat.shares_cpu));
+        let none = plan_cores(None, &cpus(&[], None));
+        assert!(matches!(none, Err(StartError::NoCpu)));
+        let of_quota = plan_cores(None, &cpus(&[0, 1, 2, 3], Some(2))).expect("two CPUs");
+        assert_eq!(of_quota.len(), 2);
+        assert!(
+            of_quota
+                .iter()
+                .all(|seat| seat.cpu.is_none() && !seat.shares_cpu)
+        );
     }
 
     #[test]

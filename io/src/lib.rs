@@ -11,6 +11,7 @@
 //! 3. Memory that the kernel may touch is owned by the transport until the kernel said that it is done.
 //! 4. Only [`clock`] reads a clock.
 
+mod cgroup;
 pub mod clock;
 pub mod executor;
 pub mod file;

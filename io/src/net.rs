@@ -16,6 +16,9 @@ mod sending;
 mod service;
 mod settings;
 mod slots;
+mod standstill;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::collections::VecDeque;
@@ -40,6 +43,7 @@ use self::plain::PlainSockets;
 use self::pool::Pool;
 use self::ring::NetRing;
 use self::slots::{Deadline, Slots};
+use self::standstill::UntakenEnds;
 use self::transport::{Event, Key, Transport};
 use crate::executor::Ringer;
 
@@ -72,6 +76,7 @@ pub struct Net<F: Framing> {
     writable: Vec<Key>,
     /// Ends the owner was not told yet: one per connection at most, of which there are [`rollcall_core::limits::CONNECTIONS_PER_CORE_MAX`].
     ended: VecDeque<(Key, EndedBy)>,
+    untaken: UntakenEnds,
     partial_bytes: usize,
     traffic: Traffic,
     framing: PhantomData<F>,
@@ -84,8 +89,10 @@ pub struct Traffic {
     pub opened: u64,
     /// Connections that ended.
     pub closed: u64,
-    /// Connections that were refused because of a limit.
+    /// Connections that were refused because of a limit on all of them, or for want of memory.
     pub refused: u64,
+    /// Connections that were refused because of the limit on those of one address.
+    pub refused_of_address: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes the kernel took.
@@ -134,7 +141,16 @@ impl<F: Framing> Net<F> {
             )?),
         };
         transport.accept(true);
-        Ok(Self {
+        Ok(Self::over(transport, core, admission, settings))
+    }
+
+    fn over(
+        transport: Box<dyn Transport>,
+        core: CoreId,
+        admission: Arc<Admission>,
+        settings: Settings,
+    ) -> Self {
+        Self {
             core,
             slots: Slots::new(settings.connections_max),
             settings,
@@ -148,10 +164,11 @@ impl<F: Framing> Net<F> {
             over_budget: Vec::new(),
             writable: Vec::new(),
             ended: VecDeque::new(),
+            untaken: UntakenEnds::default(),
             partial_bytes: 0,
             traffic: Traffic::default(),
             framing: PhantomData,
-        })
+        }
     }
 
     /// Takes up everything that happened, and tells it to `service`. False if nothing had.
@@ -159,7 +176,8 @@ impl<F: Framing> Net<F> {
         self.now = now.monotonic;
         self.turn += 1;
         self.transport.poll();
-        let mut worked = self.take_up_waiting(service);
+        let mut worked = self.take_ends();
+        worked |= self.take_up_waiting(service);
         while let Some(event) = self.transport.next_event() {
             worked = true;
             self.on_event(event, service);
@@ -180,6 +198,7 @@ impl<F: Framing> Net<F> {
             Event::ReceiveEnded(key, error) => self.on_receive_ended(key, error),
             Event::Sent(key, flight, result) => self.on_sent(key, flight, result, service),
             Event::Released(key) => self.on_released(key),
+            Event::Lost => self.on_lost(),
         }
     }
 
@@ -303,10 +322,9 @@ impl<F: Framing> Net<F> {
 
     /// When to poll if nothing else happens first.
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.slots.next_timeout(), self.accepting.retry_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        let others = [self.accepting.retry_at(), self.untaken.caught_up_at()];
+        let own = self.slots.next_timeout();
+        others.into_iter().chain([own]).flatten().min()
     }
 
     /// Makes whatever happens from here on ring the core's bell, at `deadline` or the next time-out at the latest.
@@ -315,7 +333,8 @@ impl<F: Framing> Net<F> {
     pub fn prepare_sleep(&mut self, now: Now, deadline: Option<Instant>) -> bool {
         let waits =
             !self.resumed.is_empty() || !self.over_budget.is_empty() || !self.dirty.is_empty();
-        if waits || !self.writable.is_empty() || !self.ended.is_empty() {
+        let ends = self.untaken.is_due() || !self.ended.is_empty();
+        if waits || ends || !self.writable.is_empty() {
             return false;
         }
         let deadline = [deadline, self.next_timeout()].into_iter().flatten().min();

@@ -21,7 +21,7 @@ pub struct Host {
 /// What keeps this host from running the product.
 #[derive(Debug)]
 pub enum HostError {
-    /// The kernel knows no io_uring.
+    /// The call is not there: the kernel was built without it, is older than it, or a sandbox answers in its place.
     NoIoUring,
     /// io_uring is switched off or forbidden.
     IoUringForbidden {
@@ -37,7 +37,8 @@ impl fmt::Display for HostError {
         match self {
             Self::NoIoUring => write!(
                 f,
-                "this kernel has no io_uring: Linux 5.8 is needed, 6.1 recommended"
+                "there is no io_uring here: the kernel was built without it (CONFIG_IO_URING), or a sandbox such as gVisor or a seccomp \
+                 profile stands in its place; 5.8 has all that is needed, 6.1 is recommended"
             ),
             Self::IoUringForbidden {
                 disabled: Some(value @ 1..),
@@ -126,6 +127,10 @@ mod tests {
             "{switched_off}"
         );
         assert!(filtered.contains("seccomp"), "{filtered}");
-        assert!(unknown.contains("no io_uring"), "{unknown}");
+        assert!(
+            unknown.contains("no io_uring") && unknown.contains("seccomp"),
+            "{unknown}"
+        );
+        assert!(!unknown.contains("too old"), "{unknown}");
     }
 }

@@ -32,6 +32,17 @@ pub(crate) fn own_completed(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// How long this machine has been up, the time that it slept included.
+pub(crate) fn time_since_boot() -> Duration {
+    let mut time = timespec(Duration::ZERO);
+    // SAFETY: `time` lives across the call.
+    let read = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    assert_eq!(read, 0, "Linux 2.6.39 and later have this clock");
+    let seconds = u64::try_from(time.tv_sec).expect("no machine was booted in the future");
+    let nanos = u32::try_from(time.tv_nsec).expect("less than a second");
+    Duration::new(seconds, nanos)
+}
+
 /// A counter that is readable when it is not zero. Reads block: a ring turns that into a wait.
 pub(crate) fn eventfd() -> io::Result<File> {
     // SAFETY: takes no pointers.

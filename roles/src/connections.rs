@@ -32,7 +32,8 @@ impl ConnectionListener for ConnectionLog {
 
     fn disconnected(&mut self, connect_id: ConnectId, ended_by: EndedBy) {
         match ended_by {
-            EndedBy::Us(reason) if reason != Reason::Drain => {
+            // Bad frames are told of by the address, and not each.
+            EndedBy::Us(reason) if !matches!(reason, Reason::Drain | Reason::BadFrame) => {
                 tracing::info!(connection = %connect_id, ?reason, "client cut off");
             }
             ended_by => tracing::debug!(connection = %connect_id, ?ended_by, "client disconnected"),

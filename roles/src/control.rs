@@ -22,6 +22,7 @@ use rollcall_io::signal::{Signals, Stop};
 
 use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
+use crate::log;
 use crate::operators::Operators;
 use crate::systemd;
 
@@ -91,6 +92,9 @@ impl Control {
         loop {
             drained += self.receive();
             self.give_up_on_silent_cores();
+            if signals.take_hangup() {
+                log::read_filter_again();
+            }
             match signals.take() {
                 Some(Stop::Orderly) => ends_at = Some(self.begin_drain()),
                 Some(Stop::Immediate) => break,

@@ -16,12 +16,13 @@ use rollcall_core::session::{self, Place as SessionPlace, Session};
 use rollcall_core::stats::Stats;
 use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
-use rollcall_io::clock::Clock;
+use rollcall_io::clock::{Clock, CoreClock, Tick};
 use rollcall_io::executor::Bell;
 use rollcall_io::file::Directory;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{EndedBy, Net, Reason};
 
+use crate::bad_frames::BadFrames;
 use crate::connections::{ConnectionListener, MakeListeners};
 use crate::framing::Bolt;
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
@@ -39,6 +40,7 @@ const SEAL_PATIENCE: Duration = Duration::from_secs(2);
 /// One data core at work.
 pub(crate) struct Driver {
     core: CoreId,
+    clock: CoreClock,
     net: Net<Bolt>,
     mesh: Mesh<Message>,
     /// Of the journal, if there is one.
@@ -61,6 +63,7 @@ pub(crate) struct Roles {
     pub(crate) names: Interner,
     pub(crate) stats: Stats,
     pub(crate) listeners: Vec<Box<dyn ConnectionListener>>,
+    pub(crate) bad_frames: BadFrames,
     /// Of registrations that name none.
     pub(crate) zone: Name,
     pub(crate) cancel_from: Arc<[IpAddr]>,
@@ -127,6 +130,7 @@ impl Roles {
             names,
             stats,
             listeners: (setup.listeners)(me.core),
+            bad_frames: BadFrames::default(),
             zone: Name::clone(&setup.zone),
             cancel_from: Arc::clone(&setup.cancel_from),
             heard: Vec::with_capacity(HEARD_AT),
@@ -284,6 +288,7 @@ impl Driver {
     ) -> Self {
         Self {
             core,
+            clock: CoreClock::default(),
             net,
             congested: vec![false; mesh.cores()],
             is_holding: false,
@@ -339,8 +344,7 @@ impl Driver {
     /// Where cores share a CPU, one that has asked another lets it have its turn and sends in its own next: what both say to a client
     /// goes out at once.
     fn turn(&mut self, shares_cpu: bool) -> bool {
-        self.roles.now = Clock::now();
-        self.roles.stats.turns += 1;
+        self.tick();
         // First: the write of the turn before has ended, and its memory, still near, takes the records of this one.
         let mut worked = self.hear_disk();
         worked |= self.net.poll(self.roles.now, &mut self.roles);
@@ -364,6 +368,24 @@ impl Driver {
         // What is still owed now has found no slot.
         self.tell_congestion();
         worked
+    }
+
+    /// Begins a turn. What this core awaits is not late by the time in which it stood still.
+    fn tick(&mut self) {
+        let Tick { now, stood_still } = self.clock.tick();
+        self.roles.now = now;
+        self.roles.stats.turns += 1;
+        if let Some(pause) = stood_still {
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                core = self.core.0,
+                pause_ms,
+                "this core stood still: what queued up is heard before anybody's end is taken, silence counts anew"
+            );
+            self.roles.stats.standstills += 1;
+            self.roles.stats.standstill_ms += pause_ms;
+            self.net.stood_still(now);
+        }
     }
 
     /// The orderly end of the journal was waited for, or for long enough.
@@ -519,8 +541,11 @@ impl Driver {
         stats.received_bytes = traffic.bytes_in;
         stats.sent_bytes = traffic.bytes_out;
         stats.refused_total_limit = traffic.refused;
+        stats.refused_per_ip_limit = traffic.refused_of_address;
         stats.dropped_stale_completion = trouble.stale_completions;
         stats.ring_overflows = trouble.completion_overflows;
+        stats.ring_lost_completions = trouble.lost_completions;
+        stats.connections_abandoned = trouble.abandoned;
         stats.ring_buffers_exhausted = trouble.no_buffers;
         stats.queue_partial_bytes = self.net.partial_bytes() as u64;
         stats.queue_outbox = (0..self.mesh.cores())

@@ -1,6 +1,6 @@
 //! Bolt as a way to cut bytes into frames.
 
-use rollcall_core::bolt::{self, Decoded, FrameError};
+use rollcall_core::bolt::{self, FrameError, Measured};
 use rollcall_io::net::{FrameLen, Framing};
 
 /// The framing of every client connection.
@@ -11,9 +11,9 @@ impl Framing for Bolt {
     type Error = FrameError;
 
     fn frame_len(bytes: &[u8]) -> Result<FrameLen, FrameError> {
-        Ok(match bolt::decode(bytes)? {
-            Decoded::Frame { len, .. } => FrameLen::Complete(len),
-            Decoded::Incomplete { needed } => FrameLen::Incomplete { needed },
+        Ok(match bolt::measure(bytes)? {
+            Measured::Whole { len } => FrameLen::Complete(len),
+            Measured::Incomplete { needed } => FrameLen::Incomplete { needed },
         })
     }
 }

@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use rollcall_core::limits;
+use rollcall_io::executor::available_cpus;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
+use crate::config::{Config, Cores};
 
 /// Oldest kernel whose io_uring the executors can use.
 const KERNEL_MIN: Kernel = Kernel { major: 5, minor: 8 };
@@ -15,10 +17,16 @@ const KERNEL_MIN: Kernel = Kernel { major: 5, minor: 8 };
 const KERNEL_FOR_RING: Kernel = Kernel { major: 6, minor: 1 };
 /// Memory that one executor must be able to lock; the runtime refuses to start below it.
 const LOCKED_BYTES_MIN: u64 = 512 << 10;
-/// Descriptors a node uses before its first client: per core rings, listeners and lanes, then HTTP, files and the log.
-const DESCRIPTORS_OWN: u64 = 512;
+/// Descriptors of a node beside its cores: the control executor, HTTP listeners, operators' data, the log.
+const DESCRIPTORS_OF_NODE: u64 = 64;
+/// Descriptors of a core: 13 for its rings, listener and bell, and what its journal opens while a snapshot replaces its log.
+const DESCRIPTORS_PER_CORE: u64 = 24;
+/// Connections that a core accepts before it looks whether they are too many; each is closed as soon as it did.
+const ACCEPTED_AT_ONCE: u64 = 128;
+/// Descriptors of all HTTP connections.
+const DESCRIPTORS_OF_HTTP: u64 = 3 * limits::HTTP_CONNECTIONS_MAX as u64;
 /// Descriptors below which a node would serve too few clients to be of use.
-const DESCRIPTORS_MIN: u64 = 2 * DESCRIPTORS_OWN;
+const DESCRIPTORS_MIN: u64 = 1024;
 
 /// What this machine lacks, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +40,8 @@ pub enum HostError {
     TooFewDescriptors {
         /// The hard limit.
         have: u64,
+        /// What these cores need at least.
+        needed: u64,
     },
     /// The limit of locked memory is too low.
     TooLittleLockedMemory {
@@ -49,9 +59,9 @@ impl fmt::Display for HostError {
                     "Linux {release} is too old: {KERNEL_MIN} or later is needed, {KERNEL_FOR_RING} for full speed"
                 )
             }
-            Self::TooFewDescriptors { have } => write!(
+            Self::TooFewDescriptors { have, needed } => write!(
                 f,
-                "limit of {have} open files is too low: {DESCRIPTORS_MIN} or more are needed (ulimit -Hn, LimitNOFILE= of the unit)"
+                "limit of {have} open files is too low: {needed} or more are needed (ulimit -Hn, LimitNOFILE= of the unit)"
             ),
             Self::TooLittleLockedMemory { have } => write!(
                 f,
@@ -69,6 +79,8 @@ struct Host {
     release: String,
     descriptors: u64,
     locked_bytes: u64,
+    /// Data cores that will run on it.
+    cores: u64,
 }
 
 /// Checks this machine, raises its soft limits to the hard ones, and lowers `connections_max` to what the descriptors allow.
@@ -80,6 +92,10 @@ pub fn prepare(config: &mut Config) -> Result<(), HostError> {
             .into_owned(),
         descriptors: raise(Resource::Nofile),
         locked_bytes: raise(Resource::Memlock),
+        cores: match config.node.cores {
+            Cores::All => available_cpus().count() as u64,
+            Cores::Count(count) => count.get().into(),
+        },
     };
     host.check()?;
     let room = host.connections();
@@ -103,9 +119,11 @@ impl Host {
                 release: self.release.clone(),
             });
         }
-        if self.descriptors < DESCRIPTORS_MIN {
+        let needed = DESCRIPTORS_MIN.max(2 * self.own_descriptors());
+        if self.descriptors < needed {
             return Err(HostError::TooFewDescriptors {
                 have: self.descriptors,
+                needed,
             });
         }
         if self.locked_bytes < LOCKED_BYTES_MIN {
@@ -116,8 +134,17 @@ impl Host {
         Ok(())
     }
 
+    /// What works without any client or question.
+    fn own_descriptors(&self) -> u64 {
+        DESCRIPTORS_OF_NODE + DESCRIPTORS_PER_CORE * self.cores
+    }
+
+    /// What is left to clients, so that they are refused before the journal or an operator finds none.
     fn connections(&self) -> u32 {
-        u32::try_from(self.descriptors - DESCRIPTORS_OWN).unwrap_or(u32::MAX)
+        let http = DESCRIPTORS_OF_HTTP.min(self.descriptors / 4);
+        let accepted = (ACCEPTED_AT_ONCE * self.cores).min(self.descriptors / 8);
+        let left = self.descriptors - self.own_descriptors() - http - accepted;
+        u32::try_from(left).unwrap_or(u32::MAX)
     }
 }
 
@@ -173,6 +200,7 @@ mod tests {
             release: "6.1.0-18-amd64".to_owned(),
             descriptors: 1024,
             locked_bytes: 512 << 10,
+            cores: 2,
         }
     }
 
@@ -181,7 +209,7 @@ mod tests {
         let host = able();
 
         assert_eq!(host.check(), Ok(()));
-        assert_eq!(host.connections(), 512);
+        assert_eq!(host.connections(), 1024 - 112 - 256 - 128);
     }
 
     #[test]
@@ -214,6 +242,25 @@ mod tests {
             let error = host.check().expect_err("a lacking host");
             assert!(error.to_string().contains(advice), "{error}");
         }
+    }
+
+    #[test]
+    fn clients_get_what_cores_and_http_leave() {
+        let host = Host {
+            descriptors: 20_000,
+            ..able()
+        };
+        let many_cores = Host {
+            cores: 64,
+            ..able()
+        };
+
+        assert_eq!(host.connections(), 20_000 - 112 - 768 - 256);
+        let needed = 2 * (64 + 64 * 24);
+        assert_eq!(
+            many_cores.check(),
+            Err(HostError::TooFewDescriptors { have: 1024, needed })
+        );
     }
 
     #[test]

@@ -12,16 +12,20 @@ use std::time::{Duration, Instant};
 
 use rollcall_core::limits::LOG_LINES_WAITING_MAX;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFilter, LogFormat};
 
 /// How long the end of the process waits for the last lines to be written.
 const FINISH_WAIT_MAX: Duration = Duration::from_secs(1);
 
 static QUEUE: OnceLock<SyncSender<Line>> = OnceLock::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+static FILTER: OnceLock<(reload::Handle<EnvFilter, Registry>, Source)> = OnceLock::new();
+
+/// Where the filter is read from.
+pub type Source = Box<dyn Fn() -> Result<LogFilter, String> + Send + Sync>;
 
 enum Line {
     Text(Vec<u8>),
@@ -29,16 +33,42 @@ enum Line {
     Finish(SyncSender<Infallible>),
 }
 
-/// Starts logging for the rest of the process. Called once.
-pub fn start(config: &LogConfig) -> io::Result<()> {
+/// Starts logging for the rest of the process. Called once. `source` tells the filter anew.
+pub fn start(config: &LogConfig, source: Source) -> io::Result<()> {
     let (queue, lines) = sync_channel(LOG_LINES_WAITING_MAX);
     std::thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || write_lines(&lines, io::stderr()))?;
     QUEUE.set(queue.clone()).expect("logging is started once");
-    let subscriber = Registry::default().with(layer(config, Lines(queue)));
+    let (filter, handle) = reload::Layer::new(config.filter.to_env_filter());
+    FILTER
+        .set((handle, source))
+        .ok()
+        .expect("logging is started once");
+    let subscriber = Registry::default().with(layer(config, filter, Lines(queue)));
     tracing::subscriber::set_global_default(subscriber).expect("logging is started once");
     Ok(())
+}
+
+/// Reads the filter again from where it came from, and goes on with the old one if that cannot be.
+pub fn read_filter_again() {
+    let Some((handle, source)) = FILTER.get() else {
+        return;
+    };
+    let filter = match source() {
+        Ok(filter) => filter,
+        Err(error) => {
+            return tracing::error!(
+                error,
+                "the log's filter stays: the configuration cannot be read"
+            );
+        }
+    };
+    let changed = handle.reload(filter.to_env_filter());
+    match changed {
+        Ok(()) => tracing::info!(%filter, "the log's filter was read again"),
+        Err(error) => tracing::error!(%error, "the log's filter stays"),
+    }
 }
 
 /// Waits until what was logged is written, for at most a second.
@@ -63,7 +93,11 @@ pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-fn layer(config: &LogConfig, lines: Lines) -> Box<dyn Layer<Registry> + Send + Sync> {
+fn layer(
+    config: &LogConfig,
+    filter: impl Filter<Registry> + Send + Sync + 'static,
+    lines: Lines,
+) -> Box<dyn Layer<Registry> + Send + Sync> {
     let terminal = io::stderr().is_terminal();
     let human = match config.format {
         LogFormat::Human => true,
@@ -76,7 +110,7 @@ fn layer(config: &LogConfig, lines: Lines) -> Box<dyn Layer<Registry> + Send + S
         lines
             .with_ansi(colour)
             .with_target(false)
-            .with_filter(config.filter.to_env_filter())
+            .with_filter(filter)
             .boxed()
     } else {
         let json = lines
@@ -84,7 +118,7 @@ fn layer(config: &LogConfig, lines: Lines) -> Box<dyn Layer<Registry> + Send + S
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false);
-        json.with_filter(config.filter.to_env_filter()).boxed()
+        json.with_filter(filter).boxed()
     }
 }
 
@@ -156,7 +190,7 @@ mod tests {
             ..crate::config::Config::default().log
         };
         let subscriber = Registry::default()
-            .with(layer(&config, Lines(queue)))
+            .with(layer(&config, config.filter.to_env_filter(), Lines(queue)))
             .with(LevelFilter::INFO);
 
         tracing::subscriber::with_default(subscriber, || {

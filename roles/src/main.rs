@@ -36,7 +36,7 @@ fn run() -> Result<(), Error> {
         parsed => parsed?,
     };
     match args.command.unwrap_or_default() {
-        Command::Serve => serve(load(args.flags)?),
+        Command::Serve => serve(args.flags),
         Command::CheckConfig => print(&load(args.flags)?.to_string()),
         Command::Journal { directory, verify } => {
             let survey = journal::survey(&directory)?;
@@ -73,8 +73,13 @@ fn load(flags: Flags) -> Result<Config, Error> {
     Ok(Config::load(file.as_deref(), environment, flags.values())?)
 }
 
-fn serve(mut config: Config) -> Result<(), Error> {
-    log::start(&config.log).map_err(Error::Log)?;
+fn serve(flags: Flags) -> Result<(), Error> {
+    let mut config = load(flags.clone())?;
+    let filter = move || match load(flags.clone()) {
+        Ok(config) => Ok(config.log.filter),
+        Err(error) => Err(error.to_string()),
+    };
+    log::start(&config.log, Box::new(filter)).map_err(Error::Log)?;
     host::prepare(&mut config)?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");

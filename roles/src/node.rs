@@ -16,7 +16,7 @@ use rollcall_core::session::{Place, Rules};
 use rollcall_core::tables::Seed;
 use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
 use rollcall_io::file::{DataDirectory, Directory};
-use rollcall_io::host::random;
+use rollcall_io::host::{memory_bytes, random};
 use rollcall_io::http::HttpListener;
 use rollcall_io::listener::{self, Listening};
 use rollcall_io::mesh::{self, Mesh};
@@ -36,6 +36,11 @@ use crate::systemd;
 
 /// How long open HTTP requests may take once the node has ended.
 const HTTP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a start looks for signals while its cores read their journals.
+const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(100);
+/// For so long from each word on the service manager waits for a start that goes on.
+const EXTENDED_BY: Duration = Duration::from_secs(60);
 
 /// Why a node did not start, or did not end in order.
 #[derive(Debug)]
@@ -73,6 +78,8 @@ impl std::error::Error for StartError {}
 /// Runs a node until it is told to stop.
 pub fn run(config: Config) -> Result<(), StartError> {
     executor::prepare_process();
+    let control = Ringer::new().map_err(StartError::unavailable)?;
+    let mut signals = signal::Signals::catch(&control).map_err(StartError::unavailable)?;
     let seats = seats(&config)?;
     let transport = transport(config.node.transport)?;
     // Held until the process ends.
@@ -80,8 +87,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let (operators, set) = Operators::open(directory.path()).map_err(StartError::unavailable)?;
     let set = Arc::new(set);
     let ports = Ports::bind(&config, seats.len())?;
-    let control = Ringer::new().map_err(StartError::unavailable)?;
-    let signals = signal::Signals::catch(&control).map_err(StartError::unavailable)?;
 
     let ringers: Vec<_> = seats.iter().map(|seat| seat.ringer.clone()).collect();
     let mut meshes = mesh::connect(&ringers, &control);
@@ -93,7 +98,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
         operators: Arc::clone(&set),
     };
     let plan = CorePlan::new(&config, transport, seats.len(), former);
-    let cores = start_cores(&plan, seats, ports.clients, meshes)?;
+    let Some(cores) = start_cores(&plan, seats, ports.clients, meshes, &mut signals)? else {
+        tracing::info!("stopped while starting");
+        return Ok(());
+    };
 
     let facts = control::facts(&config, plan.cores, ports.bolt);
     let served = Served {
@@ -120,7 +128,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
 fn seats(config: &Config) -> Result<Vec<Seat>, StartError> {
     let cpus = executor::available_cpus();
     let cores = match config.node.cores {
-        Cores::All => cpus.len().min(limits::CORES_MAX),
+        Cores::All => cpus.count().min(limits::CORES_MAX),
         Cores::Count(count) => usize::from(count.get()),
     };
     executor::plan_cores(Some(cores), &cpus).map_err(StartError::unavailable)
@@ -233,6 +241,7 @@ impl CorePlan {
                 rules: Rules {
                     grace: config.session.grace,
                     push_floor: config.session.push_floor,
+                    published_bytes_max: published_bytes_max(config, usize::from(cores)),
                     data_center: Name::from(config.node.data_center.as_str()),
                     list_bytes_max: config.session.list_bytes_max as usize,
                 },
@@ -261,19 +270,33 @@ impl CorePlan {
     }
 }
 
+/// What each core may keep of published strings: its part of what was configured for the node, or else of a quarter of the memory. What is
+/// pushed of it, and what clients are about to replace, takes as much again.
+fn published_bytes_max(config: &Config, cores: usize) -> usize {
+    let share = || memory_bytes().map_or(u64::MAX, |bytes| bytes / 4);
+    let of_node = match config.session.published_bytes_max {
+        0 => share(),
+        bytes => bytes,
+    };
+    let of_node = usize::try_from(of_node).unwrap_or(usize::MAX);
+    (of_node / cores).min(limits::PUBLISHED_BYTES_PER_CORE_MAX)
+}
+
 /// A core's way to the start: what it says when it could serve, and what it waits for then.
 struct Starting {
     ready: mpsc::SyncSender<Result<(), StartError>>,
     go: mpsc::Receiver<()>,
 }
 
-/// Starts every core, waits until each has its journal and its sockets, and lets all of them serve.
+/// Starts every core, waits until each has its journal and its sockets, and lets all of them serve. Nothing if a signal ends the start:
+/// what the cores read so far ends with the process, and the next start reads it again.
 fn start_cores(
     plan: &CorePlan,
     seats: Vec<Seat>,
     listeners: Vec<TcpListener>,
     meshes: Vec<Mesh<Message>>,
-) -> Result<Vec<RunningCore>, StartError> {
+    signals: &mut signal::Signals,
+) -> Result<Option<Vec<RunningCore>>, StartError> {
     let (ready, readiness) = mpsc::sync_channel(seats.len());
     let mut cores = Vec::with_capacity(seats.len());
     let mut gates = Vec::with_capacity(seats.len());
@@ -289,11 +312,11 @@ fn start_cores(
         cores.push(executor::start_core(&seat, main).map_err(StartError::unavailable)?);
     }
     drop(ready);
+    systemd::still_starting("replaying the journal", EXTENDED_BY);
     for _ in &cores {
-        let ended = "a core ended while starting".to_owned();
-        readiness
-            .recv()
-            .unwrap_or(Err(StartError::Internal(ended)))?;
+        if !is_ready(&readiness, signals)? {
+            return Ok(None);
+        }
     }
     let journals = &plan.setup.journals;
     journals.begin_era().map_err(StartError::unavailable)?;
@@ -301,7 +324,33 @@ fn start_cores(
         // A core that has ended meanwhile has ended the process.
         let _ = gate.send(());
     }
-    Ok(cores)
+    Ok(Some(cores))
+}
+
+/// Waits for the word of one more core, and has the service manager wait as long. False if a signal ends the start.
+fn is_ready(
+    readiness: &mpsc::Receiver<Result<(), StartError>>,
+    signals: &mut signal::Signals,
+) -> Result<bool, StartError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match readiness.recv_timeout(LOOK_FOR_SIGNALS) {
+            Ok(said) => return said.map(|()| true),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let ended = "a core ended while starting".to_owned();
+                return Err(StartError::Internal(ended));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if signals.take().is_some() {
+            return Ok(false);
+        }
+        waited += LOOK_FOR_SIGNALS;
+        if waited >= EXTENDED_BY / 3 {
+            waited = Duration::ZERO;
+            systemd::still_starting("replaying the journal", EXTENDED_BY);
+        }
+    }
 }
 
 async fn run_core(
@@ -420,4 +469,26 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
         server.stop(HTTP_PATIENCE).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_a_start_whose_cores_still_read_their_journals() {
+        let control = Ringer::new().expect("a descriptor");
+        let mut signals = signal::Signals::catch(&control).expect("handlers");
+        let (said, readiness) = mpsc::sync_channel(2);
+        said.send(Ok(())).expect("room");
+        assert!(is_ready(&readiness, &mut signals).expect("a core that is ready"));
+
+        kill_process(getpid(), Signal::TERM).expect("a signal to ourselves");
+
+        assert!(!is_ready(&readiness, &mut signals).expect("no fault"));
+        drop(said);
+        assert!(is_ready(&readiness, &mut signals).is_err());
+    }
 }

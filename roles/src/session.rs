@@ -59,7 +59,13 @@ impl Service<Bolt> for Roles {
             | FrameError::TooLarge { .. } => &mut self.stats.frames_bad_length,
             FrameError::WrongCrc { .. } => &mut self.stats.frames_bad_crc,
         } += 1;
-        tracing::info!(connection = %connect_id, %error, "bad frame, closing");
+        self.attend();
+        let Some(peer) = self.session.peer(connect_id) else {
+            return;
+        };
+        if let Some(untold) = self.bad_frames.note(self.now.monotonic, peer.ip()) {
+            tracing::warn!(connection = %connect_id, %peer, %error, untold, "bad frame, closing; further ones of this address are counted");
+        }
     }
 
     fn sent(&mut self, connect_id: ConnectId, request_id: u32) {
@@ -82,7 +88,8 @@ impl Service<Bolt> for Roles {
             EndedBy::Peer => session::EndedBy::Peer,
             EndedBy::Silent => session::EndedBy::Silence,
             // An operator closes a connection to have its client come back: its publishers await that.
-            EndedBy::Operator | EndedBy::Us(_) => session::EndedBy::Us,
+            // Who left while this core stood still may have done so because of that.
+            EndedBy::Operator | EndedBy::Us(_) | EndedBy::PeerUnheard => session::EndedBy::Us,
         };
         self.session_event(Event::Closed {
             connect_id,
@@ -200,7 +207,7 @@ impl Roles {
 
     fn count_closed(&mut self, ended_by: EndedBy) {
         *match ended_by {
-            EndedBy::Peer => &mut self.stats.closed_by_peer,
+            EndedBy::Peer | EndedBy::PeerUnheard => &mut self.stats.closed_by_peer,
             EndedBy::Silent => &mut self.stats.closed_idle,
             EndedBy::Operator => &mut self.stats.closed_operator,
             EndedBy::Us(Reason::SlowReader | Reason::Stalled) => &mut self.stats.closed_slow_reader,
@@ -208,7 +215,7 @@ impl Roles {
             EndedBy::Us(Reason::BadFrame) => &mut self.stats.closed_bad_frame,
             EndedBy::Us(Reason::Drain) => &mut self.stats.closed_drain,
             EndedBy::Us(Reason::FrameDeadline) => &mut self.stats.closed_slow_frame,
-            EndedBy::Us(Reason::Limit) => &mut self.stats.closed_by_error,
+            EndedBy::Us(Reason::Limit | Reason::LocalError) => &mut self.stats.closed_by_error,
         } += 1;
     }
 

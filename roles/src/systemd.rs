@@ -9,6 +9,15 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// Tells that the start goes on, and may take so much longer than was allowed.
+pub fn still_starting(status: &str, extended_by: Duration) {
+    let micros = u32::try_from(extended_by.as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::Status(status),
+        NotifyState::ExtendTimeoutUsec(micros),
+    ]);
+}
+
 /// Tells that the node stops and its clients are being handed over.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);

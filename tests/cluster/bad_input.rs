@@ -278,3 +278,37 @@ on_one_and_two_cores! {
         client.heartbeat();
     }
 }
+
+/// A client that has more to say than a frame may hold comes back for as long as it lives.
+#[test]
+fn a_client_that_announces_too_much_costs_one_line_and_little_else() {
+    let node = Rollcall::start(1);
+    let mut neighbour = Neighbour::of(&node);
+    let announced = heartbeat_with(18, &(9_i32 << 20).to_be_bytes());
+    let before = node.cpu_ticks();
+    for _ in 0..50 {
+        let mut client = node.client();
+        let _ = client.try_send_bytes(&announced);
+        // It is cut before it has sent all.
+        let _ = client.try_send_bytes(&[0; 8 << 20]);
+        client.until_closed(BEGUN_FRAME);
+    }
+    let ticks = node.cpu_ticks() - before;
+
+    let told = node.logged("bad frame, closing; further ones of this address are counted");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let line = told[0].to_string();
+    assert!(
+        line.contains("frame of 9437206 bytes: limit is 8388608"),
+        "{line}"
+    );
+    assert!(line.contains("127.0.0.1:"), "{line}");
+    assert!(node.logged("client cut off").is_empty());
+    assert_eq!(
+        node.metric("rollcall_frames_bad_total{reason=\"length\"}"),
+        50
+    );
+    // 327 a minute are 50 in 9 s, of which 1 % is 9 ticks; an unoptimised build takes several times as much.
+    assert!(ticks < 100, "{ticks} ticks of 10 ms");
+    neighbour.notices_nothing();
+}

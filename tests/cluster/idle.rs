@@ -14,10 +14,10 @@ const IDLE: Duration = Duration::from_secs(100);
 const HEARTBEATS_APART: Duration = Duration::from_millis(300);
 
 /// Keeps a raw client lively while it waits for something else.
-struct Heartbeats(Sender<()>);
+pub(crate) struct Heartbeats(Sender<()>);
 
 impl Heartbeats {
-    fn of(client: &RawClient) -> Self {
+    pub(crate) fn of(client: &RawClient) -> Self {
         let (end, ended) = mpsc::channel();
         let mut writer = client.writer();
         std::thread::spawn(move || {

@@ -50,5 +50,6 @@ mod latency;
 mod limits;
 mod pushes;
 mod restart;
+mod standstill;
 mod start;
 mod strings;

@@ -1,10 +1,11 @@
 //! Starts that cannot succeed: one line that says what is wrong, and an exit code that says whose turn it is.
 
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rollcall_tests::Rollcall;
-use rollcall_tests::program::{Addresses, Options, binary};
+use rollcall_tests::program::{Addresses, Options, binary, signal};
+use rollcall_tests::{Rollcall, eventually};
 
 const USAGE: i32 = 64;
 const UNAVAILABLE: i32 = 69;
@@ -129,4 +130,56 @@ fn no_cores_are_exit_code_64() {
 
     assert_eq!(code, Some(USAGE), "{said}");
     one_line(&said);
+}
+
+/// An operator who changes what is logged need not stop anything.
+#[test]
+fn a_hangup_reads_the_filter_of_the_log_again_and_stops_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("rollcall.toml");
+    std::fs::write(&file, "[log]\nfilter = \"info\"\n").expect("a folder of ours");
+    let node = Rollcall::with(Options::cores(1).variable("ROLLCALL_CONFIG", file.display()));
+    let mut client = node.client();
+    client.heartbeat();
+    assert!(node.logged("client connected").is_empty());
+
+    std::fs::write(&file, "[log]\nfilter = \"debug\"\n").expect("a folder of ours");
+    signal(node.pid(), "HUP");
+    eventually("the filter is read", || {
+        !node.logged("the log's filter was read again").is_empty()
+    });
+    let mut late = node.client();
+    late.heartbeat();
+
+    eventually("more is logged", || {
+        !node.logged("client connected").is_empty()
+    });
+    std::fs::write(&file, "[log]\nfilter = \"loud\"\n").expect("a folder of ours");
+    signal(node.pid(), "HUP");
+    eventually("the fault is told", || {
+        let told = "the log's filter stays: the configuration cannot be read";
+        !node.logged(told).is_empty()
+    });
+    client.heartbeat();
+}
+
+#[test]
+fn a_service_manager_is_asked_to_wait_and_then_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a folder of ours");
+    let _node = Rollcall::with(Options::cores(2).variable("NOTIFY_SOCKET", path.display()));
+
+    let mut said = String::new();
+    while !said.contains("READY=1") {
+        let mut message = [0; 1024];
+        let length = manager.recv(&mut message).expect("a message");
+        said.push_str(&String::from_utf8_lossy(&message[..length]));
+    }
+
+    let waits = said.find("EXTEND_TIMEOUT_USEC=60000000");
+    assert!(
+        waits.is_some_and(|at| at < said.find("READY=1").expect("just found")),
+        "{said}"
+    );
 }

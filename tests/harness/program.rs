@@ -79,6 +79,8 @@ pub struct Options {
     pub cores: usize,
     /// Settings by section and key, beyond what every test sets.
     pub settings: Vec<(&'static str, String)>,
+    /// Variables of the process.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl Options {
@@ -87,7 +89,14 @@ impl Options {
         Self {
             cores,
             settings: Vec::new(),
+            variables: Vec::new(),
         }
+    }
+
+    /// The same with a variable of the process.
+    pub fn variable(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.variables.push((name, value.to_string()));
+        self
     }
 
     /// The same with one more setting, named `section.key`.
@@ -114,6 +123,8 @@ impl Options {
                 value,
             );
         }
+        let variables = self.variables.iter();
+        command.envs(variables.map(|(name, value)| (*name, value)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -316,6 +327,16 @@ impl Rollcall {
             (200, &Json::Bool(true)),
             "{reply:?}"
         );
+    }
+
+    /// CPU time that it took so far, in ticks of 10 ms.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))
+            .expect("a process of ours");
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks = |text: &str| text.parse::<u64>().expect("a number");
+        let fields: Vec<_> = fields.split(' ').skip(11).take(2).map(ticks).collect();
+        fields.iter().sum()
     }
 
     /// Resident memory in KiB.

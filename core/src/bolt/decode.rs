@@ -37,49 +37,108 @@ const SWITCH_MAX: u8 = 0x7f;
 /// The four length fields end the fixed header: class 2, header 2, content 4.
 const LENGTHS_LEN: usize = 8;
 
+/// How long the frame at the head of some bytes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measured {
+    /// All of it is there, checksum included.
+    Whole {
+        /// How many bytes it takes.
+        len: usize,
+    },
+    /// The beginning of a frame, as in [`Decoded::Incomplete`].
+    Incomplete {
+        /// How long the frame is as far as its head tells.
+        needed: usize,
+    },
+}
+
+/// Measures the frame at the head of `bytes`. What is wrong is found as soon as its byte is there, apart from the checksum: whoever
+/// decodes the frame sums it.
+pub fn measure(bytes: &[u8]) -> Result<Measured, FrameError> {
+    Ok(match FixedHeader::of(bytes)? {
+        Ok(head) if head.len <= bytes.len() => Measured::Whole { len: head.len },
+        Ok(head) => Measured::Incomplete { needed: head.len },
+        Err(Begun { needed }) => Measured::Incomplete { needed },
+    })
+}
+
 /// Decodes the frame at the head of `bytes`. What is wrong is found as soon as its byte is there.
 pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, FrameError> {
-    let Some(shape) = Shape::of(bytes)? else {
-        return Ok(Decoded::Incomplete {
-            needed: header_len_min(bytes),
-        });
+    let head = match FixedHeader::of(bytes)? {
+        Ok(head) => head,
+        Err(Begun { needed }) => return Ok(Decoded::Incomplete { needed }),
     };
-    let Some(head) = bytes.get(..shape.header_len) else {
-        return Ok(Decoded::Incomplete {
-            needed: shape.header_len,
-        });
-    };
-    let mut fields = Fields {
-        rest: &head[shape.fields_at..],
-    };
-    let command = u16::from_be_bytes(fields.take());
-    let _command_version: [u8; 1] = fields.take();
-    let request_id = u32::from_be_bytes(fields.take());
-    let [codec] = fields.take();
-    let protocol = match shape.protocol {
-        Protocol::V1 => Protocol::V1,
-        v2 => with_switch(v2, fields.take())?,
-    };
-    let kind = kind(shape.type_byte, command, &mut fields)?;
-    let lengths = Lengths::take(&mut fields)?;
-    let len = lengths.frame_len(shape.header_len, protocol)?;
+    let len = head.len;
     let Some(frame) = bytes.get(..len) else {
         return Ok(Decoded::Incomplete { needed: len });
     };
-    verify_crc(frame, protocol)?;
-    let (class, rest) = frame[shape.header_len..].split_at(lengths.class);
-    let (header, rest) = rest.split_at(lengths.header);
-    let content = &rest[..lengths.content];
+    verify_crc(frame, head.protocol)?;
+    let (class, rest) = frame[head.header_len..].split_at(head.lengths.class);
+    let (header, rest) = rest.split_at(head.lengths.header);
+    let content = &rest[..head.lengths.content];
     let frame = Frame {
-        protocol,
-        kind,
-        codec,
-        request_id,
+        protocol: head.protocol,
+        kind: head.kind,
+        codec: head.codec,
+        request_id: head.request_id,
         class,
         header,
         content,
     };
     Ok(Decoded::Frame { frame, len })
+}
+
+/// The fixed header of a frame.
+struct FixedHeader {
+    protocol: Protocol,
+    kind: Kind,
+    codec: u8,
+    request_id: u32,
+    lengths: Lengths,
+    header_len: usize,
+    /// Of the whole frame.
+    len: usize,
+}
+
+/// A fixed header that is not all there.
+struct Begun {
+    needed: usize,
+}
+
+impl FixedHeader {
+    fn of(bytes: &[u8]) -> Result<Result<Self, Begun>, FrameError> {
+        let Some(shape) = Shape::of(bytes)? else {
+            let needed = header_len_min(bytes);
+            return Ok(Err(Begun { needed }));
+        };
+        let header_len = shape.header_len;
+        let Some(head) = bytes.get(..header_len) else {
+            return Ok(Err(Begun { needed: header_len }));
+        };
+        let mut fields = Fields {
+            rest: &head[shape.fields_at..],
+        };
+        let command = u16::from_be_bytes(fields.take());
+        let _command_version: [u8; 1] = fields.take();
+        let request_id = u32::from_be_bytes(fields.take());
+        let [codec] = fields.take();
+        let protocol = match shape.protocol {
+            Protocol::V1 => Protocol::V1,
+            v2 => with_switch(v2, fields.take())?,
+        };
+        let kind = kind(shape.type_byte, command, &mut fields)?;
+        let lengths = Lengths::take(&mut fields)?;
+        let len = lengths.frame_len(header_len, protocol)?;
+        Ok(Ok(Self {
+            protocol,
+            kind,
+            codec,
+            request_id,
+            lengths,
+            header_len,
+            len,
+        }))
+    }
 }
 
 /// What the first bytes say about the header that follows.
@@ -280,6 +339,22 @@ mod tests {
                 status: Status::ServerThreadPoolBusy
             }
         );
+    }
+
+    #[test]
+    fn measuring_a_frame_does_not_sum_it() {
+        let mut summed = b"\x02\x02".to_vec();
+        summed.extend_from_slice(&PLAIN[2..]);
+        summed.extend_from_slice(b"\0\0\0\0");
+
+        assert_eq!(measure(&summed), Ok(Measured::Whole { len: summed.len() }));
+        assert!(matches!(decode(&summed), Err(FrameError::WrongCrc { .. })));
+        for len in 1..summed.len() {
+            let Ok(Decoded::Incomplete { needed }) = decode(&summed[..len]) else {
+                panic!("{len}")
+            };
+            assert_eq!(measure(&summed[..len]), Ok(Measured::Incomplete { needed }));
+        }
     }
 
     #[test]

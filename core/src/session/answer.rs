@@ -74,7 +74,10 @@ pub enum Refusal {
     /// The node knows as many services as it may.
     TooManyServices,
     /// The services here hold as many bytes as they may.
-    TooManyBytes,
+    TooManyBytes {
+        /// What they may hold.
+        limit: usize,
+    },
     /// The publisher has too many strings.
     TooManyBoxes(usize),
     /// The service has publishers in as many zones as it may.
@@ -101,7 +104,7 @@ impl Refusal {
             Self::NameTooLong { .. } => stats.refused_name_length += 1,
             Self::TooManyRegistrations => stats.refused_connection_registrations += 1,
             Self::TooManyServices => stats.refused_data_info_ids += 1,
-            Self::TooManyBytes => stats.refused_bytes += 1,
+            Self::TooManyBytes { .. } => stats.refused_bytes += 1,
             Self::TooManyBoxes(_) => stats.refused_boxes += 1,
             Self::TooManyZones => stats.refused_zones += 1,
             Self::TooManyClaims => stats.refused_claims += 1,
@@ -135,10 +138,9 @@ impl fmt::Display for Refusal {
                 "this core knows {} services, which is the limit",
                 limits::SERVICES_PER_CORE_MAX
             ),
-            Self::TooManyBytes => write!(
+            Self::TooManyBytes { limit } => write!(
                 f,
-                "the services of this core hold {} bytes, which is the limit",
-                limits::PUBLISHED_BYTES_PER_CORE_MAX
+                "the services of this core may hold {limit} bytes, and this is more: [session] published_bytes_max"
             ),
             Self::TooManyBoxes(count) => write!(
                 f,

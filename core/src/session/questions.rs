@@ -78,6 +78,8 @@ impl Session {
         self.stats.configurators = counts.configurators;
         self.stats.pushes_in_flight = self.pushes.unacknowledged() as u64;
         self.stats.bodies_bytes = self.interests.held_bytes() as u64;
+        self.stats.published_bytes = self.registrations.bytes() as u64;
+        self.stats.published_bytes_max = self.rules.published_bytes_max as u64;
         self.stats.publishers_in_grace = self.registrations.in_grace() as u64;
         self.stats.queue_parked_requests =
             self.parked.iter().map(|parked| parked.len() as u64).sum();

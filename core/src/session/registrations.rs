@@ -82,7 +82,7 @@ pub(super) struct Registrations {
 impl Registrations {
     pub(super) fn new(seed: Seed, rules: &Rules) -> Self {
         Self {
-            ledger: Ledger::new(seed, rules.list_bytes_max),
+            ledger: Ledger::new(seed, rules.published_bytes_max, rules.list_bytes_max),
             changes: Changes::default(),
             graces: VecDeque::new(),
             draining: false,
@@ -92,6 +92,11 @@ impl Registrations {
 
     pub(super) fn count(&self) -> usize {
         self.ledger.count()
+    }
+
+    /// Bytes of published strings.
+    pub(super) fn bytes(&self) -> usize {
+        self.ledger.bytes()
     }
 
     /// All publishers registered through this node under this service.

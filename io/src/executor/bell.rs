@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use rollcall_core::limits;
 use rollcall_core::machine::Instant;
 
 use super::rt;
-use crate::clock::Clock;
 use crate::sys::{self, TimerFd};
 
 /// While a core works, its runtime gets to see the kernel at least so often.
@@ -28,6 +28,7 @@ const PULSE_BUSY: Duration = Duration::from_millis(5);
 const PULSE_CALM: Duration = Duration::from_millis(100);
 /// ... and when it has not, where each wake-up of an idle core costs about 0.1 ms of CPU.
 const PULSE_IDLE: Duration = Duration::from_secs(1);
+const _: () = assert!(2 * PULSE_IDLE.as_millis() <= limits::STOOD_STILL_MIN.as_millis());
 /// Calm pulses after which a core counts as idle.
 const CALM_PULSES: u32 = 50;
 
@@ -75,7 +76,8 @@ impl Ringer {
 pub struct Bell {
     ringer: Ringer,
     sleeper: Rc<Sleeper>,
-    visited_at: Instant,
+    /// Of the first turn since the runtime has seen the kernel.
+    working_since: Option<Instant>,
     shares_cpu: bool,
 }
 
@@ -132,7 +134,7 @@ impl Bell {
         Ok(Self {
             ringer: ringer.clone(),
             sleeper,
-            visited_at: Clock::monotonic(),
+            working_since: None,
             shares_cpu: false,
         })
     }
@@ -148,16 +150,17 @@ impl Bell {
         Self { shares_cpu, ..self }
     }
 
-    /// Lets the other tasks of this executor run; from time to time also those that wait for the kernel.
+    /// Lets the other tasks of this executor run; from time to time also those that wait for the kernel. `now` is of any one clock.
     pub async fn pass(&mut self, now: Instant) {
         self.sleeper.count_turn();
         if self.shares_cpu {
             std::thread::yield_now();
         }
-        if now.since(self.visited_at) >= RUNTIME_VISIT_INTERVAL {
+        let since = *self.working_since.get_or_insert(now);
+        if now.since(since) >= RUNTIME_VISIT_INTERVAL {
             self.ringer.ring();
             self.rest().await;
-            self.visited_at = now;
+            self.working_since = None;
         } else {
             rt::yield_now().await;
         }
@@ -172,7 +175,7 @@ impl Bell {
         fence(Ordering::SeqCst);
         if is_quiet() {
             self.rest().await;
-            self.visited_at = Clock::monotonic();
+            self.working_since = None;
         } else {
             rt::yield_now().await;
         }

@@ -1,43 +1,36 @@
-//! Which CPUs this process may use: the affinity mask, as far as the quotas of its control groups reach.
+//! Which CPUs this process may use: the affinity mask, and how many of them by the quotas of its control groups.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::cgroup;
 use crate::sys;
 
-/// The CPUs to put data cores on, one core each. Falls back to the first CPU if the host tells nothing.
-pub fn available_cpus() -> Vec<usize> {
-    let mut cpus = sys::allowed_cpus().unwrap_or_default();
-    if cpus.is_empty() {
-        cpus.push(0);
-    }
-    if let Some(quota) = quota_of_groups() {
-        cpus.truncate(quota.max(1));
-    }
-    cpus
+/// The CPUs that a process may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cpus {
+    /// Those of its affinity mask, which a cpuset narrows. The first CPU if the host tells nothing.
+    pub allowed: Vec<usize>,
+    /// How many of them at a time, where a quota of its control groups leaves less than all; which ones is the scheduler's choice.
+    pub quota: Option<usize>,
 }
 
-/// The smallest quota on the way from this process's group to the root, in whole CPUs, rounded up.
-fn quota_of_groups() -> Option<usize> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().filter_map(quota_of_group).min()
+/// What this host leaves to this process.
+pub fn available_cpus() -> Cpus {
+    let mut allowed = sys::allowed_cpus().unwrap_or_default();
+    if allowed.is_empty() {
+        allowed.push(0);
+    }
+    let quota = cgroup::least("cpu", quota_v2, quota_v1).map(|quota| quota.max(1));
+    let quota = quota.filter(|quota| *quota < allowed.len());
+    Cpus { allowed, quota }
 }
 
-fn quota_of_group(line: &str) -> Option<usize> {
-    let mut fields = line.splitn(3, ':').skip(1);
-    let (controllers, group) = (fields.next()?, fields.next()?);
-    let relative = Path::new(group.trim_start_matches('/'));
-    let (root, read): (PathBuf, fn(&Path) -> Option<usize>) = if controllers.is_empty() {
-        ("/sys/fs/cgroup".into(), quota_v2)
-    } else if controllers.split(',').any(|controller| controller == "cpu") {
-        (format!("/sys/fs/cgroup/{controllers}").into(), quota_v1)
-    } else {
-        return None;
-    };
-    relative
-        .ancestors()
-        .filter_map(|group| read(&root.join(group)))
-        .min()
+impl Cpus {
+    /// How many data cores they carry.
+    pub fn count(&self) -> usize {
+        self.quota.unwrap_or(self.allowed.len())
+    }
 }
 
 fn quota_v2(group: &Path) -> Option<usize> {
@@ -76,6 +69,8 @@ mod tests {
 
     #[test]
     fn there_is_always_a_cpu() {
-        assert!(!available_cpus().is_empty());
+        let cpus = available_cpus();
+
+        assert!(!cpus.allowed.is_empty() && cpus.count() > 0);
     }
 }

@@ -1,7 +1,7 @@
 //! From an accepted socket to a connection: limits, refusals, and stopping while there is no room.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +77,7 @@ impl<F: Framing> Net<F> {
             // It was reset before we came to it.
             return;
         };
+        self.untaken.note_accepted(self.now);
         if self.slots.is_full() || self.accepting.state == State::Stopped {
             return self.refuse(
                 &socket,
@@ -92,7 +93,13 @@ impl<F: Framing> Net<F> {
         let key = self.slots.insert(Connection::new(peer, self.now));
         // It fails only for a socket that is over, and its end is heard of soon.
         let _ = listener::spread_keepalive(&socket, key.slot as usize);
-        self.transport.adopt(key, socket);
+        if let Err(error) = self.transport.adopt(key, socket) {
+            self.slots.remove(key);
+            self.accepting.admission.leave(peer.ip());
+            tracing::warn!(%peer, %error, "connection refused: it cannot be watched");
+            self.traffic.refused += 1;
+            return;
+        }
         self.traffic.opened += 1;
         service.opened(self.id(key), peer, local);
         self.schedule(key, Deadline::Idle);
@@ -100,12 +107,17 @@ impl<F: Framing> Net<F> {
         if self.slots.is_full() {
             self.accepting.state = State::Full;
             self.transport.accept(false);
+            self.take_unheard_ends();
         }
     }
 
     /// A reset tells the client at once, so that it tries another node.
-    fn refuse(&mut self, socket: &OwnedFd, peer: SocketAddr, refusal: Refusal) {
-        self.traffic.refused += 1;
+    pub(super) fn refuse(&mut self, socket: &OwnedFd, peer: SocketAddr, refusal: Refusal) {
+        match refusal {
+            Refusal::Connections { .. } => self.traffic.refused += 1,
+            Refusal::Address { .. } => self.traffic.refused_of_address += 1,
+        }
+        self.take_unheard_ends();
         // Without it the client sees an orderly end, which it takes for the same.
         let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
         self.accepting.log_refusal(self.now, peer, refusal);
@@ -119,6 +131,7 @@ impl<F: Framing> Net<F> {
         self.accepting.state = State::Lacking {
             retry_at: self.now + self.settings.accept_retry,
         };
+        self.take_unheard_ends();
     }
 
     /// Accepts again if there is hope.
@@ -151,9 +164,18 @@ impl<F: Framing> Net<F> {
     }
 }
 
+/// Both ends. A listener for IPv6 and IPv4 tells the latter as `::ffff:a.b.c.d`; to everybody else they are `a.b.c.d`.
 fn addresses(socket: &OwnedFd) -> Option<(SocketAddr, SocketAddr)> {
     let socket = SockRef::from(socket);
     let peer = socket.peer_addr().ok()?.as_socket()?;
     let local = socket.local_addr().ok()?.as_socket()?;
-    Some((peer, local))
+    Some((canonical(peer), canonical(local)))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        // Its scope belongs to it.
+        IpAddr::V6(_) => address,
+    }
 }

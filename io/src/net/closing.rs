@@ -82,6 +82,7 @@ impl<F: Framing> Net<F> {
             return;
         };
         connection.phase = Phase::Releasing;
+        connection.close_by = self.now + self.settings.release_max;
         self.partial_bytes -= connection.partial.capacity();
         self.pool
             .keep_partial(std::mem::take(&mut connection.partial));
@@ -89,6 +90,19 @@ impl<F: Framing> Net<F> {
             self.pool.keep_outgoing(out);
         }
         self.transport.release(key);
+        self.schedule(key, Deadline::Close);
+    }
+
+    /// What the kernel has dropped may be bytes or the end of any connection: all of them are begun anew.
+    pub(super) fn on_lost(&mut self) {
+        tracing::error!(
+            connections = self.slots.len(),
+            "the kernel has dropped completions for want of memory, connections of this core are closed"
+        );
+        let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.cut(key, EndedBy::Us(Reason::LocalError));
+        }
     }
 
     pub(super) fn tell_ends<S: Service<F>>(&mut self, service: &mut S) -> bool {
@@ -121,6 +135,10 @@ impl<F: Framing> Net<F> {
     }
 
     fn miss(&mut self, key: Key, deadline: Deadline) {
+        let phase = self.slots.find(key).map(|connection| connection.phase);
+        if phase == Some(Phase::Releasing) {
+            return self.transport.abandon(key);
+        }
         let ended_by = match deadline {
             Deadline::Idle => EndedBy::Silent,
             Deadline::Frame => EndedBy::Us(Reason::FrameDeadline),
@@ -134,8 +152,12 @@ impl<F: Framing> Net<F> {
             Deadline::Idle => self.settings.idle_close,
             Deadline::Frame => self.settings.frame_deadline,
             Deadline::Write => self.settings.write_stall_max,
-            // The shorter of the two: a slot's entry must not be later than a later user needs.
-            Deadline::Close => self.settings.close_flush_max.min(self.settings.linger_max),
+            // The shortest of all: a slot's entry must not be later than a later user needs.
+            Deadline::Close => {
+                let settings = &self.settings;
+                let shorter = settings.close_flush_max.min(settings.linger_max);
+                shorter.min(settings.release_max)
+            }
         }
     }
 }

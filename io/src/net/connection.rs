@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     pub(crate) close_by: Instant,
     pub(crate) peer_ended: bool,
+    /// Bytes that came after its end was decided.
+    pub(crate) thrown_away: usize,
     pub(crate) stops: Stops,
     pub(crate) is_dirty: bool,
     /// Turn in which `turn_bytes` were received.
@@ -77,6 +79,7 @@ impl Connection {
             phase: Phase::Open,
             close_by: now,
             peer_ended: false,
+            thrown_away: 0,
             stops: Stops::default(),
             is_dirty: false,
             turn: 0,
@@ -88,7 +91,7 @@ impl Connection {
     pub(crate) fn wants_bytes(&self) -> bool {
         let takes_frames = !self.stops.paused && !self.stops.no_room;
         match self.phase {
-            Phase::Open => takes_frames && !self.stops.over_budget,
+            Phase::Open => takes_frames && !self.stops.over_budget && !self.peer_ended,
             Phase::Flushing(_) | Phase::Lingering => !self.stops.over_budget && !self.peer_ended,
             Phase::Releasing => false,
         }
@@ -115,6 +118,13 @@ impl Connection {
         self.received_at = now;
     }
 
+    /// Its silence, its begun frame and its unread bytes count from `now` on.
+    pub(crate) fn hear_anew(&mut self, now: Instant) {
+        self.received_at = now;
+        self.begun_at = now;
+        self.progressed_at = now;
+    }
+
     /// When `deadline` passes, if it applies in this state.
     pub(crate) fn due(&self, deadline: Deadline, settings: &Settings) -> Option<Instant> {
         let open = self.phase == Phase::Open;
@@ -130,9 +140,7 @@ impl Connection {
             Deadline::Write => self
                 .flying
                 .then(|| self.progressed_at + settings.write_stall_max),
-            Deadline::Close => {
-                matches!(self.phase, Phase::Flushing(_) | Phase::Lingering).then_some(self.close_by)
-            }
+            Deadline::Close => (!open).then_some(self.close_by),
         }
     }
 }

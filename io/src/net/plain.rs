@@ -17,7 +17,7 @@ use socket2::Socket as RawSocket;
 use self::alarm::Alarm;
 use super::outgoing::Flight;
 use super::settings::Settings;
-use super::transport::{Chunk, Event, Key, Transport, Trouble};
+use super::transport::{Chunk, Event, Key, Transport, Trouble, lacks_resource};
 use crate::sys::{Epoll, TimerFd};
 
 /// Marks the timer among the ready; no slot is so large.
@@ -277,13 +277,6 @@ fn key_of(mark: u64) -> Key {
     }
 }
 
-fn lacks_resource(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
-}
-
 fn write_parts(socket: &RawSocket, flight: &Flight) -> io::Result<usize> {
     let mut parts = [IoSlice::new(&[]); limits::SEND_PARTS_MAX];
     let mut count = 0;
@@ -343,7 +336,7 @@ impl Transport for PlainSockets {
         self.listeners.clear();
     }
 
-    fn adopt(&mut self, key: Key, fd: OwnedFd) {
+    fn adopt(&mut self, key: Key, fd: OwnedFd) -> io::Result<()> {
         let slot = key.slot as usize;
         if slot >= self.sockets.len() {
             self.sockets.resize_with(slot + 1, || None);
@@ -353,12 +346,8 @@ impl Transport for PlainSockets {
             "slot {slot} still has a socket"
         );
         let socket = RawSocket::from(fd);
-        socket
-            .set_nonblocking(true)
-            .expect("an open socket takes a flag");
-        self.epoll
-            .add(socket.as_fd(), 0, mark(key))
-            .expect("a new socket can be watched");
+        socket.set_nonblocking(true)?;
+        self.epoll.add(socket.as_fd(), 0, mark(key))?;
         self.sockets[slot] = Some(Socket {
             generation: key.generation,
             socket,
@@ -368,6 +357,7 @@ impl Transport for PlainSockets {
             waits_for_room: false,
             is_over: false,
         });
+        Ok(())
     }
 
     fn receive(&mut self, key: Key, on: bool) {
@@ -408,6 +398,11 @@ impl Transport for PlainSockets {
         self.stop_watching(key);
         self.sockets[key.slot as usize] = None;
         self.events.push_back(Event::Released(key));
+    }
+
+    fn abandon(&mut self, key: Key) {
+        // Nothing of these sockets is ever under way.
+        self.release(key);
     }
 
     fn submit(&mut self) {

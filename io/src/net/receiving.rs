@@ -9,7 +9,7 @@ use rollcall_core::names::ConnectId;
 
 use super::outgoing::Outgoing;
 use super::pool::Pool;
-use super::transport::Chunk;
+use super::transport::{Chunk, lacks_resource};
 use super::{
     Connection, Deadline, EndedBy, Flow, FrameLen, Framing, Key, Net, Phase, Reason, Service,
 };
@@ -45,7 +45,14 @@ impl<F: Framing> Net<F> {
             self.transport.receive(key, wants_bytes);
         }
         if connection.phase != Phase::Open {
-            return self.transport.give_back(chunk);
+            connection.thrown_away += chunk.len;
+            let lingers_on = connection.phase != Phase::Lingering
+                || connection.thrown_away <= self.settings.linger_bytes_max;
+            self.transport.give_back(chunk);
+            if !lingers_on {
+                self.cut(key, EndedBy::Us(Reason::BadFrame));
+            }
+            return;
         }
         let bytes = self.transport.bytes(&chunk);
         let held = connection.partial.capacity();
@@ -171,19 +178,34 @@ impl<F: Framing> Net<F> {
     }
 
     pub(super) fn on_receive_ended(&mut self, key: Key, error: Option<io::Error>) {
+        if let Some(error) = error {
+            return self.on_broken(key, &error);
+        }
+        if self.put_off_end(key, false) {
+            return;
+        }
         let Some(connection) = self.slots.find(key) else {
             return;
         };
         connection.peer_ended = true;
-        if let Some(error) = error {
-            tracing::trace!(peer = %connection.peer, %error, "connection broken");
-            self.cut(key, EndedBy::Peer);
+        if connection.phase == Phase::Lingering {
+            self.release(key);
+        }
+    }
+
+    /// Nothing more comes from or goes to a connection: its peer is gone, or this host lacks what it takes, which is no fault of the peer.
+    pub(super) fn on_broken(&mut self, key: Key, error: &io::Error) {
+        let Some(connection) = self.slots.find(key) else {
+            return;
+        };
+        if lacks_resource(error) {
+            tracing::warn!(peer = %connection.peer, %error, "connection broken on our side");
+            self.cut(key, EndedBy::Us(Reason::LocalError));
             return;
         }
-        match connection.phase {
-            Phase::Open => self.end(key, EndedBy::Peer),
-            Phase::Lingering => self.release(key),
-            Phase::Flushing(_) | Phase::Releasing => {}
+        tracing::trace!(peer = %connection.peer, %error, "connection broken");
+        if !self.put_off_end(key, true) {
+            self.cut(key, EndedBy::Peer);
         }
     }
 

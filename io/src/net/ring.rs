@@ -26,7 +26,7 @@ pub(crate) use self::queues::build_ring;
 use self::sending::Sending;
 use super::outgoing::Flight;
 use super::settings::Settings;
-use super::transport::{Chunk, Event, Key, Transport, Trouble};
+use super::transport::{Chunk, Event, Key, Transport, Trouble, lacks_resource};
 
 /// A core's ring. Lives and dies on the core's thread.
 pub(crate) struct NetRing {
@@ -49,6 +49,8 @@ pub(crate) struct NetRing {
 struct Listening {
     socket: Option<TcpListener>,
     is_armed: bool,
+    /// How often the accept under way may have been lost.
+    times_lost: u32,
 }
 
 #[derive(Default)]
@@ -92,6 +94,7 @@ impl NetRing {
         let listening = |socket| Listening {
             socket: Some(socket),
             is_armed: false,
+            times_lost: 0,
         };
         Ok(Self {
             queues,
@@ -140,8 +143,16 @@ impl NetRing {
         }
     }
 
+    fn listener_key(&self, index: usize) -> Key {
+        Key {
+            slot: u32::try_from(index).expect("a handful of listeners"),
+            generation: self.listeners[index].times_lost,
+        }
+    }
+
     fn arm_accepts(&mut self) {
         for index in 0..self.listeners.len() {
+            let key = self.listener_key(index);
             let listening = &mut self.listeners[index];
             let Some(socket) = &listening.socket else {
                 continue;
@@ -154,12 +165,25 @@ impl NetRing {
                 .flags(libc::SOCK_CLOEXEC)
                 .build();
             self.queues
-                .push(entry.user_data(user_data(Operation::Accept, listener_key(index))));
+                .push(entry.user_data(user_data(Operation::Accept, key)));
         }
     }
 
-    fn on_accept(&mut self, index: usize, completion: &Completion) -> Option<Event> {
-        if !cqueue::more(completion.flags) {
+    /// Any accept, and the timer, may be among what was lost: they are asked for again.
+    fn begin_anew(&mut self) {
+        for index in 0..self.listeners.len() {
+            let key = self.listener_key(index);
+            self.queues.cancel(Operation::Accept, key);
+            let listening = &mut self.listeners[index];
+            listening.times_lost += 1;
+            listening.is_armed = false;
+        }
+        self.timer.fires_at = None;
+    }
+
+    fn on_accept(&mut self, key: Key, completion: &Completion) -> Option<Event> {
+        let index = key.slot as usize;
+        if !cqueue::more(completion.flags) && key == self.listener_key(index) {
             self.listeners[index].is_armed = false;
         }
         if completion.result >= 0 {
@@ -168,12 +192,9 @@ impl NetRing {
             )));
         }
         let error = io::Error::from_raw_os_error(-completion.result);
-        let lacks_resource = matches!(
-            -completion.result,
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM
-        );
-        self.accepts &= !lacks_resource;
-        lacks_resource.then_some(Event::AcceptStopped(error))
+        let is_ours = lacks_resource(&error);
+        self.accepts &= !is_ours;
+        is_ours.then_some(Event::AcceptStopped(error))
     }
 
     fn on_receive(&mut self, key: Key, completion: &Completion) -> Option<Event> {
@@ -290,13 +311,6 @@ impl NetRing {
     }
 }
 
-fn listener_key(index: usize) -> Key {
-    Key {
-        slot: u32::try_from(index).expect("a handful of listeners"),
-        generation: 0,
-    }
-}
-
 fn fd_of(socket: &Socket) -> RawFd {
     socket
         .fd
@@ -315,10 +329,14 @@ impl Transport for NetRing {
             if let Some(key) = self.released.pop_front() {
                 return Some(Event::Released(key));
             }
+            if self.queues.has_lost() {
+                self.begin_anew();
+                return Some(Event::Lost);
+            }
             let completion = self.queues.next()?;
             let key = key_of(completion.user_data);
             let event = match Operation::of(completion.user_data) {
-                Some(Operation::Accept) => self.on_accept(key.slot as usize, &completion),
+                Some(Operation::Accept) => self.on_accept(key, &completion),
                 Some(Operation::Receive) => self.on_receive(key, &completion),
                 Some(Operation::Send) => self.on_send(key, &completion),
                 Some(Operation::Timer) => {
@@ -349,7 +367,8 @@ impl Transport for NetRing {
         }
         for index in 0..self.listeners.len() {
             if self.listeners[index].is_armed {
-                self.queues.cancel(Operation::Accept, listener_key(index));
+                let key = self.listener_key(index);
+                self.queues.cancel(Operation::Accept, key);
             }
         }
     }
@@ -363,7 +382,7 @@ impl Transport for NetRing {
         }
     }
 
-    fn adopt(&mut self, key: Key, fd: OwnedFd) {
+    fn adopt(&mut self, key: Key, fd: OwnedFd) -> io::Result<()> {
         let slot = key.slot as usize;
         if slot >= self.sockets.len() {
             self.sockets.resize_with(slot + 1, Socket::default);
@@ -377,6 +396,7 @@ impl Transport for NetRing {
             fd: Some(fd),
             ..Socket::default()
         };
+        Ok(())
     }
 
     fn receive(&mut self, key: Key, on: bool) {
@@ -442,6 +462,24 @@ impl Transport for NetRing {
             self.queues.cancel(Operation::Send, key);
         }
         self.settle(key);
+    }
+
+    fn abandon(&mut self, key: Key) {
+        let Some(socket) = self.socket(key) else {
+            return;
+        };
+        let receives = socket.receive != Receive::Idle;
+        let sending = socket.sending.take();
+        *socket = Socket {
+            generation: key.generation,
+            ..Socket::default()
+        };
+        self.queues
+            .lose(usize::from(receives) + usize::from(sending.is_some()));
+        // The kernel may still read it.
+        std::mem::forget(sending);
+        self.queues.trouble.abandoned += 1;
+        self.released.push_back(key);
     }
 
     fn submit(&mut self) {

@@ -68,9 +68,8 @@ impl<F: Framing> Net<F> {
         let sent = match result {
             Ok(sent) => sent,
             Err(error) => {
-                tracing::trace!(peer = %connection.peer, %error, "connection broken");
                 self.pool.keep_flight(flight);
-                return self.cut(key, EndedBy::Peer);
+                return self.on_broken(key, &error);
             }
         };
         connection.bytes_out += sent as u64;

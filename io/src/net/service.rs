@@ -64,6 +64,8 @@ pub enum Flow {
 pub enum EndedBy {
     /// The peer closed or reset it, or the kernel found the peer gone.
     Peer,
+    /// The same, while this core stood still: perhaps because of that.
+    PeerUnheard,
     /// No byte came for the idle time.
     Silent,
     /// We did.
@@ -89,6 +91,8 @@ pub enum Reason {
     Drain,
     /// A begun frame did not end in time.
     FrameDeadline,
+    /// This host lacks memory for it.
+    LocalError,
 }
 
 impl EndedBy {
@@ -97,6 +101,7 @@ impl EndedBy {
         matches!(
             self,
             Self::Peer
+                | Self::PeerUnheard
                 | Self::Operator
                 | Self::Us(Reason::BadFrame | Reason::Limit | Reason::Drain)
         )

@@ -19,6 +19,10 @@ pub struct Settings {
     pub close_flush_max: Duration,
     /// How long a connection that we shut waits for the peer's end.
     pub linger_max: Duration,
+    /// Bytes of such a connection that are read and thrown away.
+    pub linger_bytes_max: usize,
+    /// How long a socket that is being closed may wait for the kernel.
+    pub release_max: Duration,
     /// Owed bytes from which `has_room` says no and no further frame is offered.
     pub owed_bytes_max: usize,
     /// Owed bytes from which a connection is cut.
@@ -46,6 +50,8 @@ impl Default for Settings {
             write_stall_max: limits::WRITE_STALL_MAX,
             close_flush_max: limits::CLOSE_FLUSH_MAX,
             linger_max: limits::LINGER_MAX,
+            linger_bytes_max: limits::LINGER_BYTES_MAX,
+            release_max: limits::RELEASE_MAX,
             owed_bytes_max: limits::OWED_BYTES_MAX,
             owed_bytes_cut: limits::OWED_BYTES_CUT,
             partial_bytes_max: limits::PARTIAL_BYTES_PER_CORE_MAX,

@@ -109,6 +109,15 @@ impl Slots {
         place.connection.as_deref_mut()
     }
 
+    /// What every connection is late with counts from `now` on.
+    pub(crate) fn hear_anew(&mut self, now: Instant) {
+        for place in &mut self.slots {
+            if let Some(connection) = place.connection.as_deref_mut() {
+                connection.hear_anew(now);
+            }
+        }
+    }
+
     /// All connections in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Connection)> {
         self.slots.iter().enumerate().filter_map(|(slot, place)| {

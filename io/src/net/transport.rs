@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Sent(Key, Box<Flight>, io::Result<usize>),
     /// The socket is closed and nothing of it is under way.
     Released(Key),
+    /// The kernel has dropped some of what it had to tell, nobody knows of which connections.
+    Lost,
 }
 
 /// A received piece that lies in the transport's memory.
@@ -61,8 +63,8 @@ pub(crate) trait Transport {
     fn accept(&mut self, on: bool);
     /// Closes the listeners.
     fn close_listeners(&mut self);
-    /// Takes over the socket of a new connection. Nothing is received yet.
-    fn adopt(&mut self, key: Key, socket: OwnedFd);
+    /// Takes over the socket of a new connection, or closes it and says why. Nothing is received yet.
+    fn adopt(&mut self, key: Key, socket: OwnedFd) -> io::Result<()>;
     /// Receives from a connection, or stops that; what is already on its way may still come.
     fn receive(&mut self, key: Key, on: bool);
     /// Sends the next parts of a flight. One per connection at a time.
@@ -74,12 +76,23 @@ pub(crate) trait Transport {
     /// Ends everything under way and closes the socket; `Released` is its last event.
     fn release(&mut self, key: Key);
 
+    /// Frees a connection whose release takes too long; whatever the kernel may still touch is leaked. `Released` is its last event.
+    fn abandon(&mut self, key: Key);
+
     /// Starts what was asked for.
     fn submit(&mut self);
     /// Makes anything that happens from here on ring the core's bell, at `deadline` at the latest. False if something already happened.
     fn prepare_sleep(&mut self, now: Instant, deadline: Option<Instant>) -> bool;
     /// What went wrong or was dropped so far.
     fn trouble(&self) -> Trouble;
+}
+
+/// Whether this host lacks something, be it descriptors or memory, and the peer has no part in it.
+pub(crate) fn lacks_resource(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 /// Counts of what should be rare.
@@ -91,6 +104,10 @@ pub struct Trouble {
     pub no_buffers: u64,
     /// Times the completion queue overflowed.
     pub completion_overflows: u64,
+    /// Completions that the kernel has dropped for want of memory.
+    pub lost_completions: u64,
+    /// Connections that were freed although the kernel did not end what was under way.
+    pub abandoned: u64,
     /// Calls into the ring that failed and were repeated.
     pub failed_submits: u64,
 }

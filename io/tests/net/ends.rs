@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rollcall_io::net::{EndedBy, Reason, Settings, TransportKind};
 
 use crate::over_both_transports;
-use crate::server::{Reply, Seen, Server, frame, receive};
+use crate::server::{PATIENCE, Reply, Seen, Server, frame, receive};
 
 over_both_transports!(
     a_silent_connection_is_closed_and_a_talking_one_is_not,
@@ -22,6 +22,8 @@ over_both_transports!(
     an_operator_ends_one_connection_and_no_other,
     no_descriptor_is_left_behind,
     a_stopped_listener_refuses_and_keeps_its_connections,
+    who_goes_on_sending_after_the_end_is_reset,
+    many_bytes_and_the_end_behind_them_cost_no_turns_when_they_are_read,
 );
 
 fn a_silent_connection_is_closed_and_a_talking_one_is_not(kind: TransportKind) {
@@ -260,4 +262,41 @@ fn a_stopped_listener_refuses_and_keeps_its_connections(kind: TransportKind) {
     assert!(refused.is_err(), "{refused:?}");
     kept.write_all(&frame(b"me")).expect("room");
     assert_eq!(receive(&mut kept, 6), frame(b"me"));
+}
+
+/// After such an end a kernel may go on saying that there is work when there is none.
+fn many_bytes_and_the_end_behind_them_cost_no_turns_when_they_are_read(kind: TransportKind) {
+    let server = Server::start(kind, 1, &Reply::Echo, &Settings::default());
+    for begins in [&frame(&[0; 8 << 20])[..], &[0xff; 8 << 20]] {
+        let mut client = server.connect();
+        let id = server.opened();
+        // What is no frame may be reset before all of it is sent.
+        let _ = client.write_all(&begins[..7 << 20]);
+        let _ = client.shutdown(Shutdown::Write);
+        assert_eq!(server.closed().0, id);
+        server.wait_until(0, |net| net.connections() == 0);
+
+        let before = server.turns();
+        std::thread::park_timeout(Duration::from_millis(500));
+
+        let turns = server.turns() - before;
+        assert!(turns < 200, "{turns} turns for nothing");
+    }
+}
+
+fn who_goes_on_sending_after_the_end_is_reset(kind: TransportKind) {
+    let settings = Settings {
+        linger_max: PATIENCE,
+        ..Settings::default()
+    };
+    let server = Server::start(kind, 1, &Reply::Echo, &settings);
+    let mut client = server.connect();
+
+    let sent = (0..64).try_for_each(|_| client.write_all(&[0xff; 1 << 20]));
+
+    assert!(sent.is_err(), "it was not read to its end");
+    let read = server.ask(0, |net, _| net.traffic().bytes_in);
+    // The kernel has filled buffers ahead.
+    assert!(read < 16 << 20, "{read} bytes");
+    server.wait_until(0, |net| net.connections() == 0);
 }

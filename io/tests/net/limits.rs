@@ -1,6 +1,7 @@
 //! Bounds: each is met by a test that goes beyond it.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rollcall_io::net::{Admission, EndedBy, Reason, Settings, TransportKind};
@@ -9,6 +10,7 @@ use crate::over_both_transports;
 use crate::server::{Reply, Seen, Server, frame, receive};
 
 over_both_transports!(
+    an_ipv4_client_of_a_listener_for_both_has_an_ipv4_address,
     a_reader_that_takes_nothing_is_bounded_and_cut,
     a_reader_that_owes_too_much_is_cut,
     room_is_told_to_whoever_asked_for_it,
@@ -170,4 +172,31 @@ fn a_full_core_accepts_again_when_a_connection_ends(kind: TransportKind) {
     drop(first);
 
     assert_eq!(receive(&mut waiting, 11), frame(b"patient"));
+}
+
+fn an_ipv4_client_of_a_listener_for_both_has_an_ipv4_address(kind: TransportKind) {
+    let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let settings = Settings::default();
+    let server = Server::start_at(
+        all,
+        (kind, 1),
+        &Reply::Echo,
+        &settings,
+        Admission::new(0, 0),
+    );
+    let port = server.address.port();
+
+    for ours in [
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+    ] {
+        let client = TcpStream::connect(ours).expect("a listener");
+        let id = server.opened();
+
+        let facts = server
+            .ask(0, move |net, _| net.facts(id))
+            .expect("it is open");
+
+        assert_eq!(facts.peer, client.local_addr().expect("a connected socket"));
+    }
 }

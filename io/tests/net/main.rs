@@ -4,6 +4,7 @@ mod ends;
 mod flow;
 mod limits;
 mod server;
+mod standstill;
 
 /// Makes two tests of each function: over the ring and over plain sockets.
 macro_rules! over_both_transports {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -149,6 +149,8 @@ pub(crate) struct Server {
     pub(crate) seen: mpsc::Receiver<Seen>,
     cores: Vec<Core>,
     stop: Arc<AtomicBool>,
+    /// Turns that all cores took.
+    turns: Arc<AtomicU64>,
 }
 
 struct Core {
@@ -174,11 +176,22 @@ impl Server {
         settings: &Settings,
         admission: Admission,
     ) -> Self {
-        let listening =
-            bind_all(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), cores).expect("a free port");
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start_at(loopback, (kind, cores), reply, settings, admission)
+    }
+
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        (kind, cores): (TransportKind, usize),
+        reply: &Reply,
+        settings: &Settings,
+        admission: Admission,
+    ) -> Self {
+        let listening = bind_all(address, cores).expect("a free port");
         let address = listening.address;
         let (seen_sender, seen) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
+        let turns = Arc::new(AtomicU64::new(0));
         let admission = Arc::new(admission);
         let seats = plan_cores(Some(cores), &available_cpus()).expect("some cores");
         let start_one = |(seat, listener): (Seat, TcpListener)| {
@@ -186,6 +199,7 @@ impl Server {
             let (reply, seen) = (reply.clone(), seen_sender.clone());
             let (seat_inside, settings) = (seat.clone(), settings.clone());
             let (stop, admission) = (Arc::clone(&stop), Arc::clone(&admission));
+            let turns = Arc::clone(&turns);
             let running = start_core(&seat, move |bell| async move {
                 let Seat { core, ringer, .. } = seat_inside;
                 let net = Net::new(core, kind, vec![listener], &ringer, admission, settings)
@@ -199,7 +213,7 @@ impl Server {
                         body: None,
                     },
                     to_do,
-                    stop,
+                    (stop, turns),
                 )
                 .await;
             });
@@ -219,7 +233,13 @@ impl Server {
             seen,
             cores,
             stop,
+            turns,
         }
+    }
+
+    /// Turns that its cores have taken.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::SeqCst)
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -272,14 +292,24 @@ impl Server {
         question: impl FnOnce(&mut Net<Lengths>, &mut Script) -> R + Send + 'static,
     ) -> R {
         let (answer, answered) = mpsc::channel();
-        let command: Command =
-            Box::new(move |net, script| answer.send(question(net, script)).expect("an asker"));
+        self.tell(core, move |net, script| {
+            answer.send(question(net, script)).expect("an asker");
+        });
+        answered.recv_timeout(PATIENCE).expect("an answer in time")
+    }
+
+    /// Has something run on a core.
+    pub(crate) fn tell(
+        &self,
+        core: usize,
+        command: impl FnOnce(&mut Net<Lengths>, &mut Script) + Send + 'static,
+    ) {
+        let command: Command = Box::new(command);
         self.cores[core]
             .commands
             .send(command)
             .expect("a running core");
         self.cores[core].seat.ringer.ring();
-        answered.recv_timeout(PATIENCE).expect("an answer in time")
     }
 
     /// Waits until something was seen for which `pick` has an answer.
@@ -331,9 +361,10 @@ async fn drive(
     mut net: Net<Lengths>,
     mut script: Script,
     to_do: mpsc::Receiver<Command>,
-    stop: Arc<AtomicBool>,
+    (stop, turns): (Arc<AtomicBool>, Arc<AtomicU64>),
 ) {
     while !stop.load(Ordering::SeqCst) {
+        turns.fetch_add(1, Ordering::SeqCst);
         let now = Clock::now();
         let mut worked = net.poll(now, &mut script);
         while let Ok(command) = to_do.try_recv() {

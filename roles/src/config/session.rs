@@ -37,6 +37,10 @@ pub struct SessionConfig {
     /// Range: 0 to 600000. Clients need up to 10 s to come back; below that their services vanish for a moment.
     #[serde(rename = "grace_ms", serialize_with = "as_millis")]
     pub grace: Duration,
+    /// Most bytes of published strings that this node keeps, its cores in equal parts; 0 means a quarter of the memory that
+    /// its control group, or else the machine, has. Default: 0. Range: 0 to 1125899906842624. One more is refused with the
+    /// limit in the answer; lists and pushes take about as much again.
+    pub published_bytes_max: u64,
     /// Shortest time between two change pushes of one service, in milliseconds. Default: 0, every change goes out at once.
     /// Range: 0 to 60000. Raising it saves work where services change faster than their subscribers care.
     #[serde(rename = "push_floor_ms", serialize_with = "as_millis")]
@@ -69,6 +73,7 @@ impl SessionConfig {
             ),
             drain: settings.millis(section, "drain_ms", Duration::from_secs(5), 0..=600_000),
             grace: settings.millis(section, "grace_ms", Duration::from_secs(15), 0..=600_000),
+            published_bytes_max: settings.number(section, "published_bytes_max", 0, 0..=1 << 50),
             push_floor: settings.millis(section, "push_floor_ms", Duration::ZERO, 0..=60_000),
             list_bytes_max: settings.number(
                 section,

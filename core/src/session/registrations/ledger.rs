@@ -41,6 +41,7 @@ pub(super) struct Ledger {
     /// What each connection declared here.
     declared: Table<ConnectId, Declared>,
     bytes: usize,
+    bytes_max: usize,
     count: usize,
     seed: Seed,
     /// Most bytes that the list of one service may come to.
@@ -48,11 +49,12 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(seed: Seed, list_bytes_max: usize) -> Self {
+    pub(super) fn new(seed: Seed, bytes_max: usize, list_bytes_max: usize) -> Self {
         Self {
             services: seed.table(),
             declared: seed.table(),
             bytes: 0,
+            bytes_max,
             count: 0,
             seed,
             list_bytes_max,
@@ -61,6 +63,11 @@ impl Ledger {
 
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Bytes of published strings.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn service(&self, data_info_id: &DataInfoId) -> Option<&Service> {
@@ -141,7 +148,7 @@ impl Ledger {
             let listed = self.service(data_info_id).map_or(0, Service::pushed_bytes);
             check_list(list_bytes_max, listed, weight, 0)?;
             check_count(&self.declared, connect_id)?;
-            check_bytes(self.bytes, weight, 0)?;
+            check_bytes(self.bytes, weight, 0, self.bytes_max)?;
             self.add(data_info_id, publisher, token)?;
             let tally = self.note_declared(connect_id, data_info_id, &publisher.register_id);
             return Ok((true, tally));
@@ -152,7 +159,7 @@ impl Ledger {
             registration.check_claims()?;
         }
         let former = registration.pushed_bytes_of(connect_id);
-        check_bytes(self.bytes, weight, former)?;
+        check_bytes(self.bytes, weight, former, self.bytes_max)?;
         let standing = registration.publisher.pushed_bytes();
         let stands = same_holder
             || registration.is_refused()
@@ -375,10 +382,10 @@ fn check_count(
 }
 
 /// Whether so many bytes may take the place of others.
-fn check_bytes(held: usize, added: usize, replaced: usize) -> Result<(), Refusal> {
-    match added <= replaced || held + added - replaced <= limits::PUBLISHED_BYTES_PER_CORE_MAX {
+fn check_bytes(held: usize, added: usize, replaced: usize, limit: usize) -> Result<(), Refusal> {
+    match added <= replaced || held + added - replaced <= limit {
         true => Ok(()),
-        false => Err(Refusal::TooManyBytes),
+        false => Err(Refusal::TooManyBytes { limit }),
     }
 }
 

@@ -204,14 +204,14 @@ fn a_refusal_names_the_limit() {
     let refusals = [
         Refusal::TooManyRegistrations,
         Refusal::TooManyServices,
-        Refusal::TooManyBytes,
+        Refusal::TooManyBytes { limit: 1 << 30 },
         Refusal::TooManyBoxes(10_001),
         Refusal::TooManyZones,
     ];
 
     let texts = refusals.map(|refusal| refusal.to_string());
 
-    let numbers = ["100000", "4000000", "17179869184", "10000", "256"];
+    let numbers = ["100000", "4000000", "1073741824", "10000", "256"];
     for (text, number) in texts.iter().zip(numbers) {
         assert!(text.contains(number), "{text}");
     }
@@ -278,4 +278,27 @@ fn what_a_client_may_not_is_answered_in_its_own_words() {
         refusal: Refusal::Missing("dataId"),
     };
     assert_eq!(node.last_answer(), &answer);
+}
+
+#[test]
+fn published_bytes_beyond_the_bound_are_refused_and_replacing_is_not() {
+    let rules = Rules {
+        published_bytes_max: 100,
+        ..Rules::default()
+    };
+    let mut node = Node::with_rules(1, &rules);
+    let client = node.open(0);
+    node.publish(client, "s", 1, &"a".repeat(80));
+    assert_eq!(node.last_answer(), &taken("pub", 1));
+
+    node.publish(client, "s", 2, &"b".repeat(80));
+    assert_eq!(node.last_answer(), &taken("pub", 2));
+    node.publish(client, "other", 1, &"c".repeat(80));
+
+    let refused = Answer::Refused {
+        kind: Kind::Publisher,
+        refusal: Refusal::TooManyBytes { limit: 100 },
+    };
+    assert_eq!(node.last_answer(), &refused);
+    assert!(node.stored("other").is_empty());
 }

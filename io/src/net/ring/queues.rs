@@ -14,6 +14,9 @@ use crate::net::transport::{Key, Trouble};
 /// Calls after which the end of a ring no longer waits for the kernel.
 const FINISH_CALLS_MAX: usize = 1_000;
 
+/// Calls in a row that bring nothing, after which the kernel's word that there is work is not believed until something comes.
+const EMPTY_WORDS_MAX: u32 = 3;
+
 /// A ring with the flags the transport needs; fails on kernels that lack them (before 6.1).
 pub(crate) fn build_ring(submissions: u32, completions: u32) -> io::Result<IoUring> {
     // COOP_TASKRUN is left out on purpose: its task work shares a list with glommio's rings.
@@ -34,6 +37,13 @@ pub(super) struct Queues {
     completions: VecDeque<Completion>,
     /// Operations the kernel has not finished.
     under_way: usize,
+    /// Operations whose completions nobody waits for any more, though they never came.
+    lost: usize,
+    /// Completions that the kernel said it dropped, and whether that was not looked at yet.
+    dropped: u32,
+    has_dropped: bool,
+    /// How often in a row, before a sleep, the kernel has said that there is work and brought none.
+    empty_words: u32,
     pub(super) trouble: Trouble,
 }
 
@@ -48,6 +58,10 @@ impl Queues {
             backlog: VecDeque::new(),
             completions: VecDeque::new(),
             under_way: 0,
+            lost: 0,
+            dropped: 0,
+            has_dropped: false,
+            empty_words: 0,
             trouble: Trouble::default(),
         })
     }
@@ -123,21 +137,13 @@ impl Queues {
     /// have the CPU, so what is nearly done is done by two small calls, which wait for one completion. None is called again without end: the
     /// kernel may say that there is work, call after call, and bring none; whoever would sleep then takes another turn instead.
     fn call_for_more(&mut self) {
-        let no_time = types::Timespec::new();
-        let arguments = types::SubmitArgs::new().timespec(&no_time);
         for wanted in [1, 1, limits::COMPLETIONS_PER_TURN_MAX] {
             let had = self.completions.len();
             let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(had);
             if room == 0 || !self.ring.submission().taskrun() {
                 return;
             }
-            let called = self
-                .ring
-                .submitter()
-                .submit_with_args(wanted.min(room), &arguments);
-            let is_done =
-                called.map_or_else(|error| error.raw_os_error() == Some(libc::ETIME), |_| true);
-            self.trouble.failed_submits += u64::from(!is_done);
+            self.wait_no_time(wanted.min(room));
             self.drain();
             if self.completions.len() == had {
                 return;
@@ -145,10 +151,36 @@ impl Queues {
         }
     }
 
+    fn wait_no_time(&mut self, wanted: usize) {
+        let no_time = types::Timespec::new();
+        let arguments = types::SubmitArgs::new().timespec(&no_time);
+        let called = self.ring.submitter().submit_with_args(wanted, &arguments);
+        let is_done =
+            called.map_or_else(|error| error.raw_os_error() == Some(libc::ETIME), |_| true);
+        self.trouble.failed_submits += u64::from(!is_done);
+    }
+
+    /// Whether completions were dropped since the last time this was asked.
+    pub(super) fn has_lost(&mut self) -> bool {
+        std::mem::take(&mut self.has_dropped)
+    }
+
+    /// So many operations are not waited for any more.
+    pub(super) fn lose(&mut self, operations: usize) {
+        self.under_way = self.under_way.saturating_sub(operations);
+        self.lost += operations;
+    }
+
     fn drain(&mut self) {
+        // The kernel keeps completions that find the queue full; it drops them only where it has no memory for that.
+        let dropped = self.ring.completion().overflow();
+        let more = dropped.wrapping_sub(std::mem::replace(&mut self.dropped, dropped));
+        self.trouble.lost_completions += u64::from(more);
+        self.has_dropped |= more > 0;
         let room = limits::COMPLETIONS_PER_TURN_MAX.saturating_sub(self.completions.len());
         for entry in self.ring.completion().take(room) {
-            self.under_way -= usize::from(!cqueue::more(entry.flags()));
+            let ended = usize::from(!cqueue::more(entry.flags()));
+            self.under_way = self.under_way.saturating_sub(ended);
             self.completions.push_back(Completion {
                 user_data: entry.user_data(),
                 result: entry.result(),
@@ -170,19 +202,37 @@ impl Queues {
         self.ring.completion().enable_eventfd();
         // The kernel looks at that flag after it has posted; we look for what is posted after we set it.
         fence(Ordering::SeqCst);
-        let submissions = self.ring.submission();
-        let nothing_waits = !submissions.taskrun() && !submissions.cq_overflow();
-        drop(submissions);
-        let is_quiet = nothing_waits && self.ring.completion().is_empty();
+        let is_quiet = !self.has_work() && self.ring.completion().is_empty();
         if !is_quiet {
             self.ring.completion().disable_eventfd();
         }
         is_quiet
     }
 
+    /// Whether the kernel has something for us. Asked when new work already rings the bell.
+    ///
+    /// After the end of a peer that had sent much, Linux 6.18 goes on saying so, with nothing to do, until something else happens. So the
+    /// word that is followed by nothing, several times, no longer keeps a core awake.
+    fn has_work(&mut self) -> bool {
+        let submissions = self.ring.submission();
+        let (says_so, overflows) = (submissions.taskrun(), submissions.cq_overflow());
+        drop(submissions);
+        if !says_so || overflows {
+            self.empty_words = 0;
+            return overflows;
+        }
+        self.wait_no_time(limits::COMPLETIONS_PER_TURN_MAX);
+        if self.ring.completion().is_empty() {
+            self.empty_words += 1;
+        } else {
+            self.empty_words = 0;
+        }
+        self.empty_words <= EMPTY_WORDS_MAX
+    }
+
     /// Cancels everything. False if the kernel may still touch memory of ours.
     pub(super) fn finish(&mut self) -> bool {
-        self.under_way -= self.backlog.len();
+        self.under_way = self.under_way.saturating_sub(self.backlog.len());
         self.backlog.clear();
         let cancel = user_data(
             Operation::Cancel,
@@ -200,12 +250,13 @@ impl Queues {
         for _ in 0..FINISH_CALLS_MAX {
             self.discard();
             self.enter();
-            if self.under_way == 0 || self.ring.submit_and_wait(1).is_err() {
+            let is_over = self.under_way == 0 || self.lost > 0 || self.trouble.lost_completions > 0;
+            if is_over || self.ring.submit_and_wait(1).is_err() {
                 break;
             }
             self.drain();
         }
-        self.under_way == 0
+        self.under_way == 0 && self.lost == 0 && self.trouble.lost_completions == 0
     }
 
     /// Closes connections that nobody will hear of.
