@@ -36,6 +36,8 @@ pub struct Connection {
     homes: CoreSet,
     /// Subscribers and configurators it has.
     pub(super) subscriptions: usize,
+    /// How many of them are configurators.
+    pub(super) configurators: usize,
     /// Publishers it declared and did not take back, as the home cores told.
     pub(super) publishers: usize,
     /// When it was accepted, in milliseconds since 1970.
@@ -109,6 +111,7 @@ impl Connections {
             ack_check_due: false,
             homes: CoreSet::default(),
             subscriptions: 0,
+            configurators: 0,
             publishers: 0,
             opened_ms: now_ms,
         });
