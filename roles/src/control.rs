@@ -20,7 +20,7 @@ use rollcall_io::executor::{Bell, rt};
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::signal::{Signals, Stop};
 
-use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
+use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered, WholeAnswer};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
 use crate::operators::Operators;
 use crate::systemd;
@@ -48,6 +48,7 @@ pub(crate) struct Control {
     troubles: RefCell<BTreeMap<CoreId, String>>,
     /// When the cores were asked last whether they live.
     reported_at: Cell<Instant>,
+    whole_answer: WholeAnswer,
 }
 
 /// What was asked of cores.
@@ -80,6 +81,7 @@ impl Control {
             drain,
             troubles: RefCell::default(),
             reported_at: Cell::default(),
+            whole_answer: WholeAnswer::default(),
         })
     }
 
@@ -291,6 +293,14 @@ impl admin::Node for Control {
 
     fn wall_ms(&self) -> u64 {
         Clock::now().wall_ms
+    }
+
+    fn monotonic(&self) -> Instant {
+        Clock::monotonic()
+    }
+
+    fn whole_answer(&self) -> Option<WholeAnswer> {
+        self.whole_answer.take()
     }
 
     fn meta(&self) -> Ref<'_, MetaState> {

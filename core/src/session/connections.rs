@@ -150,10 +150,13 @@ impl Connections {
         self.places.len()
     }
 
-    /// Each with its place, from this one on.
-    pub(super) fn iter_from(&self, start: u64) -> impl Iterator<Item = (u64, &Connection)> {
+    /// Each place from this one on, with the connection that is there.
+    pub(super) fn places_from(
+        &self,
+        start: u64,
+    ) -> impl Iterator<Item = (u64, Option<&Connection>)> {
         let places = usize::try_from(start).unwrap_or(usize::MAX)..self.places.capacity();
-        places.filter_map(|place| Some((place as u64, self.places.get(place)?)))
+        places.map(|place| (place as u64, self.places.get(place)))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {

@@ -110,11 +110,16 @@ impl Pushes {
         self.in_flight.len()
     }
 
-    /// Each group with its place and topic, in the order of places from this one on.
-    pub(super) fn groups_from(&self, start: u32) -> impl Iterator<Item = (u32, &TopicKey, &Group)> {
-        (start..narrow(self.groups.capacity())).filter_map(|index| {
-            let group = self.groups.get(index as usize)?;
-            Some((index, &self.topics[group.topic as usize].key, group))
+    /// Each place for a group from this one on, with the group that is there and its topic.
+    pub(super) fn places_from(
+        &self,
+        start: u64,
+    ) -> impl Iterator<Item = (u64, Option<(&TopicKey, &Group)>)> {
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        (start..self.groups.capacity()).map(|place| {
+            let group = self.groups.get(place);
+            let group = group.map(|group| (&self.topics[group.topic as usize].key, group));
+            (place as u64, group)
         })
     }
 
