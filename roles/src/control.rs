@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use rollcall_core::limits;
 use rollcall_core::machine::Instant;
 use rollcall_core::meta::{Applied, MetaCommand, MetaState};
 use rollcall_core::names::CoreId;
@@ -308,6 +309,11 @@ impl admin::Node for Control {
     }
 
     fn ask(&self, core: CoreId, query: Query) -> Pending<Result<Answer, Unanswered>> {
+        let under_way = self.waiting.borrow().len();
+        if under_way >= limits::QUESTIONS_UNDER_WAY_MAX {
+            let why = format!("{under_way} questions are under way, retry");
+            return Box::pin(std::future::ready(Err(Unanswered { core: None, why })));
+        }
         let answer = self.send(core, |ticket| ToCore::Ask(ticket, query));
         Box::pin(async move {
             match answer.await {
