@@ -98,7 +98,7 @@ pub const HTTP_CHUNK_BYTES: usize = 32 << 10;
 /// How long an answer over many items may take, with the time its reader takes for it: a million publishers are 700 MB of JSON.
 pub const HTTP_ANSWER_MAX: Duration = Duration::from_secs(300);
 /// Bytes of publishers held to put them in the order in which connections were asked for; what is beyond takes another walk.
-pub const HTTP_GROUPED_BYTES_MAX: usize = 1 << 20;
+pub const HTTP_GROUPED_BYTES_MAX: usize = 8 << 20;
 /// Most ids that are sorted for one answer, of which a node makes one at a time.
 pub const HTTP_SORTED_IDS_MAX: usize = 1 << 20;
 

@@ -169,6 +169,12 @@ async fn write_first<'a>(
     Ok((first.len(), left))
 }
 
+/// Tests write as JSON what is beyond it, so there it is less.
+pub(super) const GROUPED_BYTES_MAX: usize = match cfg!(test) {
+    true => 1 << 20,
+    false => limits::HTTP_GROUPED_BYTES_MAX,
+};
+
 /// Publishers by the connection that they came on.
 struct Grouped {
     /// Of each address the place where it is listed first.
@@ -206,7 +212,7 @@ impl Grouped {
         };
         self.bytes += weight(&held);
         self.by_place.entry(place).or_default().push(held);
-        while self.bytes > limits::HTTP_GROUPED_BYTES_MAX
+        while self.bytes > GROUPED_BYTES_MAX
             && let Some((last, publishers)) = self.by_place.pop_last()
         {
             self.bytes -= publishers.iter().map(weight).sum::<usize>();

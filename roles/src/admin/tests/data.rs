@@ -1,8 +1,8 @@
 //! The diagnosis of the data port.
 
-use rollcall_core::limits;
 use rollcall_core::query::PublisherRow;
 
+use super::super::data;
 use super::*;
 
 const QUERY: &str = "/digest/datum/query?dataId=com.example.golden.Echo&group=DEFAULT_GROUP&instanceId=DEFAULT_INSTANCE_ID";
@@ -146,7 +146,7 @@ fn a_thousand_connections_are_asked_for_in_one_walk() {
 
 #[test]
 fn connections_that_hold_more_than_fits_in_memory_are_told_in_several_walks() {
-    let text = "x".repeat(limits::HTTP_GROUPED_BYTES_MAX / 8);
+    let text = "x".repeat(data::GROUPED_BYTES_MAX / 8);
     let node = Rc::new(publishing(7, 3, &text));
     let walk = 21_usize.div_ceil(node.slice);
 
@@ -168,7 +168,7 @@ fn connections_that_hold_more_than_fits_in_memory_are_told_in_several_walks() {
 
 #[test]
 fn a_connection_that_alone_holds_more_than_fits_is_told_too() {
-    let text = "x".repeat(limits::HTTP_GROUPED_BYTES_MAX);
+    let text = "x".repeat(data::GROUPED_BYTES_MAX);
     let node = Rc::new(publishing(2, 2, &text));
 
     let seen = Port::of(&node, DATA).post("/digest/connect/query", &first(2));
