@@ -244,16 +244,22 @@ impl Control {
         core: CoreId,
         question: impl FnOnce(Ticket) -> ToCore,
     ) -> oneshot::Receiver<ToControl> {
+        let (ticket, answer) = self.expect_word();
+        let mut mesh = self.mesh.borrow_mut();
+        mesh.send(Place::Core(core), Message::ToCore(question(ticket)));
+        mesh.flush();
+        answer
+    }
+
+    /// A ticket, and the end through which what comes with it will be heard.
+    fn expect_word(&self) -> (Ticket, oneshot::Receiver<ToControl>) {
         let ticket = Ticket(self.next_ticket.replace(self.next_ticket.get() + 1));
         let (answer, receiver) = oneshot::channel();
         let since = Clock::monotonic();
         self.waiting
             .borrow_mut()
             .insert(ticket, Waiting { since, answer });
-        let mut mesh = self.mesh.borrow_mut();
-        mesh.send(Place::Core(core), Message::ToCore(question(ticket)));
-        mesh.flush();
-        receiver
+        (ticket, receiver)
     }
 
     fn send_all(&self, question: impl Fn(Ticket) -> ToCore) -> Answers {
@@ -298,6 +304,21 @@ impl admin::Node for Control {
 
     fn monotonic(&self) -> Instant {
         Clock::monotonic()
+    }
+
+    fn rest(&self) -> Pending<()> {
+        // A core may be waiting for this very CPU.
+        std::thread::yield_now();
+        // A word to itself comes back when `run` has had its turn, which was woken by the kernel.
+        let (ticket, word) = self.expect_word();
+        let back = Message::ToControl(ToControl::Done(ticket, 0));
+        let mut mesh = self.mesh.borrow_mut();
+        mesh.send(Place::Control, back);
+        mesh.flush();
+        Box::pin(async {
+            // None comes where the node has ended meanwhile.
+            let _ = word.await;
+        })
     }
 
     fn whole_answer(&self) -> Option<WholeAnswer> {

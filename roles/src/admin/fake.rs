@@ -43,6 +43,8 @@ pub(super) struct FakeNode {
     pub(super) answers_within: Duration,
     /// How many questions there were.
     pub(super) asked: Cell<usize>,
+    /// How often a producer let others have their turn.
+    pub(super) rests: Cell<usize>,
     pub(super) whole_answer: WholeAnswer,
 }
 
@@ -119,6 +121,7 @@ pub(super) fn with_cores(cores: Vec<FakeCore>) -> FakeNode {
         now: Cell::default(),
         answers_within: Duration::ZERO,
         asked: Cell::default(),
+        rests: Cell::default(),
         whole_answer: WholeAnswer::default(),
     }
 }
@@ -307,6 +310,11 @@ impl Node for Rc<FakeNode> {
 
     fn monotonic(&self) -> Instant {
         self.now.get()
+    }
+
+    fn rest(&self) -> Pending<()> {
+        self.rests.set(self.rests.get() + 1);
+        Box::pin(std::future::ready(()))
     }
 
     fn whole_answer(&self) -> Option<WholeAnswer> {

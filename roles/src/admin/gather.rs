@@ -213,8 +213,7 @@ impl Out {
         if self.buffer.len() >= limits::HTTP_CHUNK_BYTES {
             let piece = std::mem::take(&mut self.buffer);
             self.sink.send(piece.into()).await;
-            // To make a piece takes as long as a few turns of a core, and that core may be waiting for this very CPU.
-            std::thread::yield_now();
+            self.node.rest().await;
         }
     }
 }

@@ -25,6 +25,10 @@ pub trait Node {
     /// The clock that never goes back.
     fn monotonic(&self) -> Instant;
 
+    /// Lets others have their turn, also those whom the kernel has something to tell. Between two pieces of a long answer: while its
+    /// reader takes every piece at once, nothing else would make its producer wait, and the whole of it would be one turn of the executor.
+    fn rest(&self) -> Pending<()>;
+
     /// The right to hold an answer as a whole, because it has to be sorted; none while another has it.
     fn whole_answer(&self) -> Option<WholeAnswer>;
 

@@ -238,6 +238,24 @@ fn an_answer_that_takes_too_long_is_ended_and_not_shorter() {
 }
 
 #[test]
+fn a_long_answer_lets_others_have_their_turn_after_each_piece() {
+    let mut core = FakeCore::default();
+    for number in 0..1_000 {
+        let address = format!("10.0.0.1:{}", 1_000 + number);
+        core.connections.push(fake::connection(&address));
+    }
+    let mut node = fake::with_cores(vec![core]);
+    node.slice = 1_000;
+    let node = Rc::new(node);
+
+    let seen = Port::of(&node, SESSION).get("/connections/details");
+
+    let pieces = seen.body.len() / limits::HTTP_CHUNK_BYTES;
+    assert!(pieces > 5, "{pieces}");
+    assert!(node.rests.get() >= pieces - 1, "{}", node.rests.get());
+}
+
+#[test]
 fn one_answer_at_a_time_is_held_as_a_whole() {
     let node = golden();
     let port = Port::of(&node, SESSION);
