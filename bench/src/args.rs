@@ -63,6 +63,8 @@ pub(crate) enum Scenario {
     Mixed(Mixed),
     /// Registrations and heartbeats of others while one core pushes to many, back to back.
     Neighbours(Neighbours),
+    /// Pushes while others list everything over HTTP, in a loop.
+    Curious(Curious),
     /// Subscribers beside some that never read.
     Deaf(Deaf),
     /// Two data cores beside one, both on the server's one CPU.
@@ -203,6 +205,26 @@ pub(crate) struct Neighbours {
     #[arg(long, default_value_t = 250)]
     pub(crate) rate: u32,
     /// How long they are watched under load; before, a quarter of that without.
+    #[arg(long, default_value_t = 8_000)]
+    pub(crate) load_ms: u64,
+}
+
+/// Pushes beside those who ask.
+#[derive(Debug, Group)]
+pub(crate) struct Curious {
+    /// Publishers that can be asked for.
+    #[arg(long, default_value_t = 300_000)]
+    pub(crate) publishers: usize,
+    /// Services that they publish.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) services: usize,
+    /// Who lists all of them in a loop.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) askers: usize,
+    /// Changes per second, each pushed to one subscriber.
+    #[arg(long, default_value_t = 250)]
+    pub(crate) rate: u32,
+    /// How long they are watched while others ask; before, a quarter of that without.
     #[arg(long, default_value_t = 8_000)]
     pub(crate) load_ms: u64,
 }

@@ -140,6 +140,12 @@ impl Clients {
         Ok(first..first + count)
     }
 
+    /// The addresses by which the server knows them.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let streams = self.connections.iter().filter_map(|at| at.stream.as_ref());
+        streams.filter_map(|stream| stream.local_addr().ok())
+    }
+
     /// Sends bytes, or keeps what the kernel has no room for until it has.
     pub(crate) fn send(&mut self, connection: usize, bytes: &[u8]) -> io::Result<()> {
         let at = &mut self.connections[connection];

@@ -11,6 +11,7 @@ mod churn;
 mod clients;
 mod cores;
 mod crowd;
+mod curious;
 mod deaf;
 mod fanout;
 mod goals;
@@ -93,6 +94,7 @@ fn run(scenario: &Scenario, common: &Common, seats: Seats, report: &mut Report) 
         Scenario::Mixed(options) => mixed::run(common, options, seats, report),
         Scenario::Idle(options) => idle::run(common, options, seats, report),
         Scenario::Neighbours(options) => neighbours::run(common, options, seats, report),
+        Scenario::Curious(options) => curious::run(common, options, seats, report),
         Scenario::Deaf(options) => deaf::run(common, options, seats, report),
         Scenario::Cores(options) => cores::run(common, options, seats, report),
         Scenario::Apart(options) => apart::run(common, options, seats, report),

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -23,6 +24,8 @@ pub(crate) use start::Start;
 
 /// How long a server may take to say that it listens.
 const START_MAX: Duration = Duration::from_secs(30);
+/// Bytes of an answer that are read at a time.
+const ANSWER_PIECE: usize = 64 << 10;
 
 /// What can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -242,6 +245,30 @@ impl Target {
             value.parse().ok()
         });
         sample.ok_or_else(|| io::Error::other(format!("{} does not count {name}", self.name)))
+    }
+
+    /// Asks its data port something and reads the answer to its end; says how long that was. Leaves, with an error of its own kind, as
+    /// soon as it `is_over`.
+    pub(crate) fn ask(&self, question: &[u8], is_over: &AtomicBool) -> io::Result<usize> {
+        let nowhere = || io::Error::other(format!("{} answers no questions", self.name));
+        let mut stream = TcpStream::connect(self.http.ok_or_else(nowhere)?)?;
+        stream.set_read_timeout(Some(START_MAX))?;
+        stream.write_all(question)?;
+        let (mut buffer, mut len) = (vec![0; ANSWER_PIECE], 0);
+        loop {
+            let read = stream.read(&mut buffer)?;
+            if len == 0 && buffer[..read].get(8..12) != Some(b" 200") {
+                let line = String::from_utf8_lossy(&buffer[..read.min(200)]).into_owned();
+                return Err(io::Error::other(line));
+            }
+            if read == 0 {
+                return Ok(len);
+            }
+            if is_over.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            len += read;
+        }
     }
 
     /// Its resident memory in KiB.

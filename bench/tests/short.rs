@@ -173,6 +173,26 @@ fn others_are_answered_while_many_are_pushed_to() {
 }
 
 #[test]
+fn pushes_go_out_while_others_list_everything() {
+    let rows = run(&[
+        "curious",
+        "--publishers",
+        "3000",
+        "--services",
+        "1000",
+        "--askers",
+        "3",
+        "--load-ms",
+        "1000",
+    ]);
+
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["answers"], 0);
+    assert!(rows[1]["answers"].as_u64() > Some(0), "{rows:?}");
+    assert!(rows[1]["answered_mib"].as_u64() > Some(0), "{rows:?}");
+}
+
+#[test]
 fn those_who_read_are_served_beside_those_who_never_do() {
     let rows = run(&[
         "deaf",

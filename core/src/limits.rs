@@ -109,13 +109,26 @@ pub const HTTP_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// An HTTP answer over many items goes out in pieces of about this size, so that it is never in memory as a whole.
 pub const HTTP_CHUNK_BYTES: usize = 32 << 10;
 
+/// How long an answer over many items may take, with the time its reader takes for it: a million publishers are 700 MB of JSON.
+pub const HTTP_ANSWER_MAX: Duration = Duration::from_secs(300);
+/// Bytes of publishers held to put them in the order in which connections were asked for; what is beyond takes another walk.
+pub const HTTP_GROUPED_BYTES_MAX: usize = 8 << 20;
+/// Most ids that are sorted for one answer, of which a node makes one at a time.
+pub const HTTP_SORTED_IDS_MAX: usize = 1 << 20;
+
 /// Most addresses that one HTTP request may name.
 pub const HTTP_ADDRESSES_MAX: usize = 1_000;
 
 /// Most rows a core gathers for one question before others have their turn.
 pub const QUERY_ROWS_MAX: usize = 256;
-/// A core ends a slice of rows early, after at least one, when their text reaches this size.
-pub const QUERY_SLICE_BYTES_MAX: usize = 1 << 20;
+/// A core ends a slice of rows early, after at least one, when their text reaches this size: so much may who asks hold of what is gone.
+pub const QUERY_SLICE_BYTES_MAX: usize = 256 << 10;
+/// Most entries of its tables that a core looks at for one slice, whether or not they are asked for.
+pub const QUERY_LOOKS_MAX: usize = 2_048;
+/// Questions that HTTP may have under way at the cores; one more is answered 503.
+pub const QUESTIONS_UNDER_WAY_MAX: usize = 1_024;
+/// Questions that wait at one core, which answers one in a turn. Beyond it the oldest go: whoever asked has given up on them.
+pub const QUESTIONS_WAITING_MAX: usize = 2 * QUESTIONS_UNDER_WAY_MAX;
 
 /// Most values that operators may store for configurators.
 pub const PROVIDED_VALUES_MAX: usize = 10_000;

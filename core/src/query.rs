@@ -3,9 +3,11 @@
 //! HTTP owns nothing of the registry. It sends a question to one core or to all and adds up the answers, which come in
 //! slices, so that a question about everything never keeps a core from its clients for long.
 
-mod page;
+mod gathered;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ use crate::names::{CoreId, DataInfoId, Name, RegisterId, Scope};
 use crate::publisher::Publisher;
 use crate::stats::Stats;
 
-pub(crate) use page::page;
+pub(crate) use gathered::{Gathered, Weigh};
 
 /// A question to a core. Each core answers for what it holds itself; the asker adds up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,13 +68,10 @@ pub enum Query {
     },
     /// The connections of this core. Answered by `Answer::Connections`.
     Connections {
+        /// Only the one with this peer.
+        address: Option<SocketAddr>,
         /// Where to go on.
         after: Cursor,
-    },
-    /// One connection by the peer's address. Answered by `Answer::Connections` with one row or none.
-    Connection {
-        /// The peer.
-        address: SocketAddr,
     },
     /// The counters of this core. Answered by `Answer::Stats`.
     Stats,
@@ -100,33 +99,70 @@ pub enum Selection {
     All,
     /// Those of one id.
     DataInfoId(DataInfoId),
-    /// Those that came on these connections, named by the peer's address.
-    Connections(Vec<SocketAddr>),
+    /// Those that came on these connections, named by the peer's address. However many they are, the tables are walked once.
+    Connections(Arc<BTreeSet<SocketAddr>>),
+}
+
+impl Selection {
+    /// Whether what this peer registered is meant, as far as that depends on the peer.
+    pub(crate) fn means_peer(&self, peer: &SocketAddr) -> bool {
+        match self {
+            Self::All | Self::DataInfoId(_) => true,
+            Self::Connections(peers) => peers.contains(peer),
+        }
+    }
 }
 
 /// A place in a core's tables, where the next slice begins. What stays in the table while slices are fetched comes exactly once;
 /// what comes or goes meanwhile may be missed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Cursor(pub u64);
+///
+/// One exception: a service whose registrations became so many more meanwhile that their table had to grow is told from its
+/// beginning again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cursor {
+    /// The first place.
+    #[default]
+    Start,
+    /// An entry of a table with places of its own, and how far within it.
+    Place {
+        /// Where the entry is.
+        place: u64,
+        /// Rows of it that were told.
+        within: u64,
+    },
+    /// A datum, by its place, and the zone and id of the last of its publishers that were told, if any was.
+    Datum {
+        /// Where the datum is.
+        place: u64,
+        /// Behind which publisher to go on.
+        behind: Option<(Name, RegisterId)>,
+    },
+    /// A service, in the order of the ring, and a place among its registrations.
+    Service {
+        /// Which service.
+        data_info_id: DataInfoId,
+        /// Where in the table of its registrations.
+        within: u64,
+    },
+}
 
 impl Cursor {
-    /// The first place.
-    pub const START: Self = Self(0);
-
-    /// A place in a table of tables, `inner` of `outer`. `(0, 0)` is the first.
-    pub fn pair(outer: u32, inner: u32) -> Self {
-        Self(u64::from(outer) << 32 | u64::from(inner))
+    /// The first row of the entry at this place.
+    pub fn at(place: u64) -> Self {
+        Self::Place { place, within: 0 }
     }
 
-    /// What `pair` was made of.
-    pub fn parts(self) -> (u32, u32) {
-        let low = u32::try_from(self.0 & u64::from(u32::MAX)).expect("masked to 32 bits");
-        let high = u32::try_from(self.0 >> 32).expect("shifted to 32 bits");
-        (high, low)
+    /// What `Place` says; the first place if this is none of a table with places.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        match *self {
+            Self::Place { place, within } => (place, within),
+            Self::Datum { place, .. } => (place, 0),
+            Self::Start | Self::Service { .. } => (0, 0),
+        }
     }
 }
 
-/// Some of the rows: at most `limits::QUERY_ROWS_MAX`, and not many more than `limits::QUERY_SLICE_BYTES_MAX` of text.
+/// Some of the rows: at most `limits::QUERY_ROWS_MAX`, of no more than `limits::QUERY_SLICE_BYTES_MAX` of text and one row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice<T> {
     /// The rows. May be none though more follow, when the core looked at many that were not asked for.
@@ -140,14 +176,6 @@ impl<T> Slice<T> {
     pub fn last(rows: Vec<T>) -> Self {
         Self { rows, next: None }
     }
-
-    /// The same slice with other rows.
-    pub fn map<U>(self, row: impl FnMut(T) -> U) -> Slice<U> {
-        Slice {
-            rows: self.rows.into_iter().map(row).collect(),
-            next: self.next,
-        }
-    }
 }
 
 /// What a core says. Which variant belongs to which question is said there.
@@ -156,7 +184,7 @@ pub enum Answer {
     /// To `Counts`.
     Counts(Counts),
     /// To `Publishers` and `StoredPublishers`.
-    Publishers(Slice<PublisherRow>),
+    Publishers(Slice<HeldPublisher>),
     /// To `Subscribers`.
     Subscribers(Slice<SubscriberRow>),
     /// To `Configurators`.
@@ -167,7 +195,7 @@ pub enum Answer {
     Datum(Option<DatumRow>),
     /// To `Datums`.
     Datums(Slice<DatumRow>),
-    /// To `Connections` and `Connection`.
+    /// To `Connections`.
     Connections(Slice<ConnectionRow>),
     /// To `Stats`.
     Stats(Box<Stats>),
@@ -228,8 +256,17 @@ pub struct RegistrationRow {
     pub registered_ms: i64,
 }
 
-/// A publisher.
+/// A publisher as its core holds it: the record itself, so that telling it costs the core no copy of its texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPublisher {
+    /// What it publishes.
+    pub data_info_id: DataInfoId,
+    /// The record.
+    pub publisher: Arc<Publisher>,
+}
+
+/// A publisher, for the eyes of operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublisherRow {
     /// The common part.
     pub registration: RegistrationRow,
@@ -237,13 +274,13 @@ pub struct PublisherRow {
     pub boxes: Vec<String>,
 }
 
-impl PublisherRow {
-    /// The row of a publisher, registered or stored.
-    pub(crate) fn of(data_info_id: &DataInfoId, publisher: &Publisher) -> Self {
+impl From<HeldPublisher> for PublisherRow {
+    fn from(held: HeldPublisher) -> Self {
+        let publisher = &*held.publisher;
         let texts = publisher.boxes.texts().flatten();
         Self {
             registration: RegistrationRow {
-                data_info_id: data_info_id.clone(),
+                data_info_id: held.data_info_id,
                 regist_id: publisher.register_id.clone(),
                 zone: Some(Name::clone(&publisher.zone)),
                 app: Some(Name::clone(&publisher.app)).filter(|app| !app.is_empty()),
@@ -323,22 +360,4 @@ pub struct ConnectionRow {
     pub subscribers: u64,
     /// How many configurators it holds.
     pub configurators: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_gives_back_the_pair_it_was_made_of() {
-        let cursor = Cursor::pair(7, u32::MAX);
-
-        assert_eq!(cursor.parts(), (7, u32::MAX));
-        assert_eq!(Cursor::START.parts(), (0, 0));
-    }
-
-    #[test]
-    fn a_later_row_of_an_outer_table_follows_all_rows_of_the_one_before() {
-        assert!(Cursor::pair(1, 0) > Cursor::pair(0, u32::MAX));
-    }
 }

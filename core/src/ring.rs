@@ -3,6 +3,8 @@
 //! Each core of each node is a member with its own points, so a node with more cores owns more. Point positions depend on the
 //! member alone: adding or removing one moves only what it owns.
 
+use std::collections::BTreeSet;
+
 use crate::names::{CoreId, DataInfoId, Member, NodeId, mix};
 
 /// Points of one member. With 256 the shares of two members differ by a few percent.
@@ -12,6 +14,8 @@ const POINTS_PER_MEMBER: u64 = 256;
 #[derive(Clone, Debug)]
 pub struct HashRing {
     points: Vec<(u64, Member)>,
+    /// The nodes of the members, each once.
+    nodes: Vec<NodeId>,
     /// The first point at or behind each of equal parts of the circle, as many as points or more: what is looked for is a step or two on.
     first_in: Vec<u32>,
     /// What is left of a hash by this shift is its part of the circle.
@@ -28,6 +32,7 @@ impl HashRing {
         assert!(!points.is_empty(), "a ring needs a member");
         points.sort_unstable();
         points.dedup_by_key(|&mut (position, _)| position);
+        let nodes: BTreeSet<_> = points.iter().map(|(_, member)| member.node).collect();
         let parts = (points.len() as u64).next_power_of_two().max(2);
         let part_shift = u64::BITS - parts.ilog2();
         let first_at = |place: u64| points.partition_point(|&(position, _)| position < place);
@@ -35,6 +40,7 @@ impl HashRing {
         Self {
             first_in: first_in.collect(),
             part_shift,
+            nodes: nodes.into_iter().collect(),
             points,
         }
     }
@@ -75,9 +81,9 @@ impl HashRing {
         owners
     }
 
-    /// Whether any member is not of this node.
+    /// Whether any member is not of this node. Asked in every turn, so it looks at two nodes at most, however many points there are.
     pub fn has_other_nodes(&self, node: NodeId) -> bool {
-        self.points.iter().any(|(_, member)| member.node != node)
+        self.nodes.iter().any(|&other| other != node)
     }
 
     fn place(&self, hash: u64) -> usize {
@@ -159,6 +165,20 @@ mod tests {
             .filter(|(owner, service)| HashRing::of_node(owner.node, 3).owner(service) != *owner);
 
         assert_eq!(owned_elsewhere.count(), 0);
+    }
+
+    #[test]
+    fn a_lone_node_has_no_others_whatever_its_cores() {
+        let lone = HashRing::of_node(NodeId(1), 64);
+        let pair = HashRing::new([NodeId(1), NodeId(2)].map(|node| Member {
+            node,
+            core: CoreId(0),
+        }));
+
+        assert_eq!(lone.nodes.len(), 1, "what is looked at");
+        assert!(!lone.has_other_nodes(NodeId(1)));
+        assert!(lone.has_other_nodes(NodeId(2)));
+        assert!(pair.has_other_nodes(NodeId(1)) && pair.has_other_nodes(NodeId(2)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod lane;
 pub mod pushes;
 mod registrations;
 pub mod request;
+mod roster;
 
 // The machine's two parts.
 mod home;

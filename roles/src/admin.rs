@@ -31,7 +31,9 @@ use hyper::{HeaderMap, Method};
 use rollcall_io::http::{HttpLimits, HttpListener, HttpServer, Request, Response};
 
 pub use access::Access;
-pub use node::{Advertise, Facts, Node, NodeEntry, NotProposed, Pending, Phase, Roles, Unanswered};
+pub use node::{
+    Advertise, Facts, Node, NodeEntry, NotProposed, Pending, Phase, Roles, Unanswered, WholeAnswer,
+};
 
 use params::Params;
 use reply::Problem;
@@ -153,7 +155,7 @@ impl Admin {
             Endpoint::SessionPushSwitch => Ok(session::push_switch(&**node)),
             Endpoint::SessionIds => session::data_info_ids(node).await,
             Endpoint::SessionIdsChecksum => session::data_info_ids_checksum(&**node).await,
-            Endpoint::SessionIdsByCount => session::data_info_ids_by_count(&**node, &asked).await,
+            Endpoint::SessionIdsByCount => session::data_info_ids_by_count(node, &asked).await,
             Endpoint::SessionPublishers => session::publishers_of(node, &asked).await,
             Endpoint::SessionServerList => session::server_list(&**node, &asked),
             Endpoint::Connections => session::connections(node).await,

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use rollcall_core::limits;
 use rollcall_core::machine::Instant;
 use rollcall_core::meta::{Applied, MetaCommand, MetaState};
 use rollcall_core::names::CoreId;
@@ -20,7 +21,7 @@ use rollcall_io::executor::{Bell, rt};
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::signal::{Signals, Stop};
 
-use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
+use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered, WholeAnswer};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
 use crate::log;
 use crate::operators::Operators;
@@ -49,6 +50,7 @@ pub(crate) struct Control {
     troubles: RefCell<BTreeMap<CoreId, String>>,
     /// When the cores were asked last whether they live.
     reported_at: Cell<Instant>,
+    whole_answer: WholeAnswer,
 }
 
 /// What was asked of cores.
@@ -81,6 +83,7 @@ impl Control {
             drain,
             troubles: RefCell::default(),
             reported_at: Cell::default(),
+            whole_answer: WholeAnswer::default(),
         })
     }
 
@@ -245,16 +248,22 @@ impl Control {
         core: CoreId,
         question: impl FnOnce(Ticket) -> ToCore,
     ) -> oneshot::Receiver<ToControl> {
+        let (ticket, answer) = self.expect_word();
+        let mut mesh = self.mesh.borrow_mut();
+        mesh.send(Place::Core(core), Message::ToCore(question(ticket)));
+        mesh.flush();
+        answer
+    }
+
+    /// A ticket, and the end through which what comes with it will be heard.
+    fn expect_word(&self) -> (Ticket, oneshot::Receiver<ToControl>) {
         let ticket = Ticket(self.next_ticket.replace(self.next_ticket.get() + 1));
         let (answer, receiver) = oneshot::channel();
         let since = Clock::monotonic();
         self.waiting
             .borrow_mut()
             .insert(ticket, Waiting { since, answer });
-        let mut mesh = self.mesh.borrow_mut();
-        mesh.send(Place::Core(core), Message::ToCore(question(ticket)));
-        mesh.flush();
-        receiver
+        (ticket, receiver)
     }
 
     fn send_all(&self, question: impl Fn(Ticket) -> ToCore) -> Answers {
@@ -297,11 +306,39 @@ impl admin::Node for Control {
         Clock::now().wall_ms
     }
 
+    fn monotonic(&self) -> Instant {
+        Clock::monotonic()
+    }
+
+    fn rest(&self) -> Pending<()> {
+        // A core may be waiting for this very CPU.
+        std::thread::yield_now();
+        // A word to itself comes back when `run` has had its turn, which was woken by the kernel.
+        let (ticket, word) = self.expect_word();
+        let back = Message::ToControl(ToControl::Done(ticket, 0));
+        let mut mesh = self.mesh.borrow_mut();
+        mesh.send(Place::Control, back);
+        mesh.flush();
+        Box::pin(async {
+            // None comes where the node has ended meanwhile.
+            let _ = word.await;
+        })
+    }
+
+    fn whole_answer(&self) -> Option<WholeAnswer> {
+        self.whole_answer.take()
+    }
+
     fn meta(&self) -> Ref<'_, MetaState> {
         self.meta.borrow()
     }
 
     fn ask(&self, core: CoreId, query: Query) -> Pending<Result<Answer, Unanswered>> {
+        let under_way = self.waiting.borrow().len();
+        if under_way >= limits::QUESTIONS_UNDER_WAY_MAX {
+            let why = format!("{under_way} questions are under way, retry");
+            return Box::pin(std::future::ready(Err(Unanswered { core: None, why })));
+        }
         let answer = self.send(core, |ticket| ToCore::Ask(ticket, query));
         Box::pin(async move {
             match answer.await {

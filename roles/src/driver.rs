@@ -26,6 +26,7 @@ use crate::bad_frames::BadFrames;
 use crate::connections::{ConnectionListener, MakeListeners};
 use crate::framing::Bolt;
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
+use crate::questions::Questions;
 use crate::recovery::{CLUSTER, Journals, RecoveryError};
 
 /// How often Session and Data may pass messages to and fro in one turn before the sockets have theirs.
@@ -46,6 +47,7 @@ pub(crate) struct Driver {
     /// Of the journal, if there is one.
     files: Option<Directory>,
     roles: Roles,
+    questions: Questions,
     handover: Option<Handover>,
     congested: Vec<bool>,
     /// What is to be sent waits for the next turn.
@@ -295,6 +297,7 @@ impl Driver {
             mesh,
             files,
             roles,
+            questions: Questions::default(),
             handover: None,
             ends_at: None,
         }
@@ -365,6 +368,7 @@ impl Driver {
             self.net.flush();
         }
         worked |= self.mesh.flush();
+        worked |= self.answer_one();
         // What is still owed now has found no slot.
         self.tell_congestion();
         worked
@@ -478,10 +482,7 @@ impl Driver {
 
     fn obey(&mut self, order: ToCore) {
         match order {
-            ToCore::Ask(ticket, query) => {
-                let answer = self.answer(&query);
-                self.tell_control(ToControl::Answered(ticket, answer));
-            }
+            ToCore::Ask(ticket, query) => self.questions.put(ticket, query),
             ToCore::Apply(ticket, command) => {
                 self.roles.session_event(session::Event::Meta(command));
                 self.done(ticket, 0);
@@ -505,6 +506,17 @@ impl Driver {
 
     fn tell_control(&mut self, message: ToControl) {
         self.mesh.send(Place::Control, Message::ToControl(message));
+    }
+
+    /// Answers one question, after all that clients wait for is on its way: who asks waits for clients, not they for who asks.
+    fn answer_one(&mut self) -> bool {
+        let Some((ticket, query)) = self.questions.next() else {
+            return false;
+        };
+        let answer = self.answer(&query);
+        self.tell_control(ToControl::Answered(ticket, answer));
+        self.mesh.flush();
+        true
     }
 
     fn answer(&mut self, query: &Query) -> Answer {

@@ -1,6 +1,9 @@
 //! What clients and operators ask over HTTP.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use rollcall_tests::http::{self, get, post};
 use rollcall_tests::{Registration, Rollcall, eventually};
@@ -160,6 +163,46 @@ on_one_and_two_cores! {
             assert!(text.body.lines().any(|known| known == line), "no line {line:?} in\n{}", text.body);
         }
         assert!(text.body.contains("rollcall_push_latency_seconds_count"), "{}", text.body);
+    }
+
+    fn whoever_lists_everything_gets_all_of_it_while_others_are_pushed_to(cores: usize) {
+        const SERVICES: usize = 150;
+        const PUBLISHERS: usize = 600;
+        let node = Rollcall::start(cores);
+        let mut provider = node.client();
+        for number in 0..PUBLISHERS {
+            let registration = Registration::new(&format!("service {}", number % SERVICES), &format!("p{number}"));
+            provider.register_well(&registration.publish(Some(&["value".into()])));
+        }
+        let provided = good_json(node.addresses.session, "/connections/query").to_string();
+        let is_over = AtomicBool::new(false);
+        let answers = AtomicUsize::new(0);
+
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let ids = good_json(node.addresses.data, "/digest/datum/getDataInfoIdList");
+                        let ids: BTreeSet<_> = ids.as_array().expect("a list").iter().map(ToString::to_string).collect();
+                        assert!(ids.len() >= SERVICES, "{}", ids.len());
+                        let all = post(node.addresses.session, "/digest/pub/connect/query", &provided).json();
+                        assert_eq!(all["PUB"].as_array().map(Vec::len), Some(PUBLISHERS));
+                        answers.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let (mut publisher, mut subscriber) = (node.client(), node.client());
+            subscriber.register_well(&Registration::new("changing", "s").subscribe("zone"));
+            let mut changes = 0;
+            while changes < 50 || answers.load(Ordering::Relaxed) < 16 {
+                changes += 1;
+                let value = changes.to_string();
+                let registration = Registration::new("changing", "p").version(changes);
+                publisher.register_well(&registration.publish(Some(&[value.as_str().into()])));
+                subscriber.list_of(&[&value]);
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
     }
 
     fn an_http_port_survives_rubbish(cores: usize) {

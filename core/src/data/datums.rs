@@ -55,8 +55,16 @@ impl DatumStore {
         self.datums.len()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = &DataInfoId> {
-        self.places.keys()
+    /// Each place from this one on, with what is there. As with `next_from`, what stays is met however slowly it is walked.
+    pub(super) fn places_from(
+        &self,
+        start: u64,
+    ) -> impl Iterator<Item = (u64, Option<(&DataInfoId, &Datum)>)> {
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        (start..self.datums.capacity()).map(|place| {
+            let held = self.datums.get(place);
+            (place as u64, held.map(|(id, datum)| (id, datum)))
+        })
     }
 
     /// The first datum at this place or behind it, and its place. Whoever goes on behind it each time meets every datum that

@@ -36,6 +36,8 @@ pub struct Connection {
     homes: CoreSet,
     /// Subscribers and configurators it has.
     pub(super) subscriptions: usize,
+    /// How many of them are configurators.
+    pub(super) configurators: usize,
     /// Publishers it declared and did not take back, as the home cores told.
     pub(super) publishers: usize,
     /// When it was accepted, in milliseconds since 1970.
@@ -109,6 +111,7 @@ impl Connections {
             ack_check_due: false,
             homes: CoreSet::default(),
             subscriptions: 0,
+            configurators: 0,
             publishers: 0,
             opened_ms: now_ms,
         });
@@ -147,10 +150,13 @@ impl Connections {
         self.places.len()
     }
 
-    /// Each with its place, from this one on.
-    pub(super) fn iter_from(&self, start: u64) -> impl Iterator<Item = (u64, &Connection)> {
+    /// Each place from this one on, with the connection that is there.
+    pub(super) fn places_from(
+        &self,
+        start: u64,
+    ) -> impl Iterator<Item = (u64, Option<&Connection>)> {
         let places = usize::try_from(start).unwrap_or(usize::MAX)..self.places.capacity();
-        places.filter_map(|place| Some((place as u64, self.places.get(place)?)))
+        places.map(|place| (place as u64, self.places.get(place)))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {

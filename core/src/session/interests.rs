@@ -21,6 +21,7 @@ use crate::tables::{Seed, Table};
 use crate::version::DatumVersion;
 
 use super::lane::Slice;
+use super::roster::Roster;
 
 /// One service as the subscribers of this node see it.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub(super) enum Need {
 #[derive(Debug)]
 pub(super) struct Interests {
     watched: Table<DataInfoId, Watched>,
+    /// The same services in order.
+    roster: Roster,
     /// Services with something to hand out at the end of this turn, each once.
     changed: VecDeque<DataInfoId>,
     /// Owners that were asked: when to ask again.
@@ -97,6 +100,7 @@ impl Interests {
     pub(super) fn new(seed: Seed, floor: Duration) -> Self {
         Self {
             watched: seed.table(),
+            roster: Roster::default(),
             changed: VecDeque::new(),
             unanswered: VecDeque::new(),
             idle: BTreeSet::new(),
@@ -113,9 +117,12 @@ impl Interests {
         self.cached_bytes
     }
 
-    /// The services watched here, in no order.
-    pub(super) fn services(&self) -> impl Iterator<Item = &DataInfoId> {
-        self.watched.keys()
+    /// The services watched here in the order of the ring, from this one on.
+    pub(super) fn services_from(
+        &self,
+        first: Option<&DataInfoId>,
+    ) -> impl Iterator<Item = &DataInfoId> {
+        self.roster.from(first)
     }
 
     /// A core has subscribers of this part.
@@ -128,6 +135,9 @@ impl Interests {
         needs: &mut Vec<Need>,
     ) {
         let is_unknown = !self.watched.contains_key(&data_info_id);
+        if is_unknown {
+            self.roster.add(&data_info_id);
+        }
         let watched = self
             .watched
             .entry(data_info_id.clone())
@@ -461,6 +471,7 @@ impl Interests {
             && let Some((_, data_info_id)) = self.idle.pop_first()
         {
             self.watched.remove(&data_info_id);
+            self.roster.remove(&data_info_id);
             needs.push(Need::Tell(ToData::NoInterest { data_info_id }));
         }
     }

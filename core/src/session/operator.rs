@@ -281,9 +281,10 @@ impl Session {
             groups,
             unacknowledged,
             subscriptions,
+            configurators,
             ..
         } = self.connections.at(place);
-        *subscriptions = 0;
+        (*subscriptions, *configurators) = (0, 0);
         let (groups, unacknowledged) = (std::mem::take(groups), std::mem::take(unacknowledged));
         self.pushes.forget(
             place,

@@ -7,6 +7,7 @@
 mod frame;
 mod group;
 mod retry;
+mod seated;
 mod topic;
 
 use std::cmp::Reverse;
@@ -30,6 +31,7 @@ pub use topic::TopicKey;
 
 pub(super) use group::{Group, Seat};
 use retry::Alarm;
+use seated::Seated;
 use topic::Topic;
 
 use super::connections::Connections;
@@ -58,6 +60,8 @@ pub(super) struct Pushes {
     topics: Slab<Topic>,
     by_key: Table<TopicKey, u32>,
     groups: Slab<Group>,
+    /// How many sit in all groups together.
+    seated: Seated,
     by_member: Table<(u32, u32, Scope, Name), u32>,
     in_flight: InFlights,
     /// Groups to be looked at: each at most once.
@@ -77,6 +81,7 @@ impl Pushes {
             topics: Slab::new(),
             by_key: seed.table(),
             groups: Slab::new(),
+            seated: Seated::default(),
             by_member: seed.table(),
             in_flight: InFlights::default(),
             ready: VecDeque::new(),
@@ -105,21 +110,22 @@ impl Pushes {
         self.in_flight.len()
     }
 
-    /// Each group with its place and topic, in the order of places from this one on.
-    pub(super) fn groups_from(&self, start: u32) -> impl Iterator<Item = (u32, &TopicKey, &Group)> {
-        (start..narrow(self.groups.capacity())).filter_map(|index| {
-            let group = self.groups.get(index as usize)?;
-            Some((index, &self.topics[group.topic as usize].key, group))
+    /// Each place for a group from this one on, with the group that is there and its topic.
+    pub(super) fn places_from(
+        &self,
+        start: u64,
+    ) -> impl Iterator<Item = (u64, Option<(&TopicKey, &Group)>)> {
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        (start..self.groups.capacity()).map(|place| {
+            let group = self.groups.get(place);
+            let group = group.map(|group| (&self.topics[group.topic as usize].key, group));
+            (place as u64, group)
         })
     }
 
-    /// How many configurators these groups have.
-    pub(super) fn configurators_of(&self, groups: &[u32]) -> usize {
-        let groups = groups.iter().map(|&group| &self.groups[group as usize]);
-        groups
-            .filter(|group| self.topics[group.topic as usize].key.slice == Slice::Config)
-            .map(|group| group.subscribers.len())
-            .sum()
+    /// How many sit here.
+    pub(super) fn seated(&self) -> Seated {
+        self.seated
     }
 
     /// Everybody in these groups, and where they sit.
@@ -184,6 +190,7 @@ impl Pushes {
         subscriber: Subscriber,
         needs: &mut Vec<Need>,
     ) -> Joined {
+        let is_configurator = seat.key.slice == Slice::Config;
         let topic = match self.by_key.get(&seat.key) {
             Some(&topic) => topic,
             None => self.add_topic(seat.key, needs),
@@ -211,6 +218,8 @@ impl Pushes {
             None if subscribers.len() == limits::SUBSCRIBERS_PER_GROUP_MAX => return Joined::Full,
             None => {
                 subscribers.push(subscriber);
+                self.seated.add(is_configurator, 1);
+                connections.at(seat.connection).configurators += usize::from(is_configurator);
                 Joined::First
             }
         };
@@ -237,6 +246,9 @@ impl Pushes {
             return false;
         };
         subscribers.remove(place);
+        let is_configurator = seat.key.slice == Slice::Config;
+        self.seated.take(is_configurator, 1);
+        connections.at(seat.connection).configurators -= usize::from(is_configurator);
         if subscribers.is_empty() {
             let connection = connections.at(seat.connection);
             connection.groups.retain(|&other| other != group);
@@ -487,6 +499,8 @@ impl Pushes {
         let member = (group.connection, group.topic, group.scope, group.zone);
         self.by_member.remove(&member);
         let topic = &mut self.topics[group.topic as usize];
+        let is_configurator = topic.key.slice == Slice::Config;
+        self.seated.take(is_configurator, group.subscribers.len());
         topic.waiting.retain(|&waiting| waiting != index);
         topic.groups.swap_remove(group.place);
         topic.remaining = topic.remaining.min(topic.groups.len());

@@ -1,22 +1,20 @@
 //! What a session core tells about itself, in slices: registrations whose home it is, and the connections whose sockets it has.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::bolt::Protocol;
-use crate::limits;
-use crate::names::{ConnectId, DataInfoId, Name};
-use crate::publisher::Publisher;
+use crate::names::{ConnectId, DataInfoId, Name, Scope};
 use crate::query::{
-    Answer, ConfiguratorRow, ConnectionRow, Counts, Cursor, DataInfoIdRow, PublisherRow, Query,
-    RegistrationRow, Selection, Slice, SubscriberRow, page,
+    Answer, ConfiguratorRow, ConnectionRow, Counts, Cursor, DataInfoIdRow, Gathered, HeldPublisher,
+    Query, RegistrationRow, Selection, Slice, SubscriberRow, Weigh,
 };
 
 use super::Session;
 use super::connections::Connection;
 use super::lane;
 use super::pushes::{Group, Subscriber, TopicKey};
+use super::roster::merged;
 
 /// What only the owner of the sockets knows of a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,35 +30,21 @@ impl Session {
     pub fn answer(&self, query: &Query, traffic: impl Fn(ConnectId) -> Traffic) -> Option<Answer> {
         Some(match query {
             Query::Counts => Answer::Counts(self.counts()),
-            Query::Publishers { of, after } => Answer::Publishers(self.publishers(of, *after)),
+            Query::Publishers { of, after } => Answer::Publishers(self.publishers(of, after)),
             Query::Subscribers { of, after } => {
-                let (rows, next) =
-                    self.subscriptions(of, *after, |slice| *slice != lane::Slice::Config);
-                let slice = Slice { rows, next };
-                Answer::Subscribers(slice.map(|(registration, scope)| SubscriberRow {
+                let row = |registration, scope| SubscriberRow {
                     registration,
                     scope,
-                }))
+                };
+                Answer::Subscribers(self.subscriptions(of, after, false, row))
             }
             Query::Configurators { of, after } => {
-                let (rows, next) =
-                    self.subscriptions(of, *after, |slice| *slice == lane::Slice::Config);
-                let slice = Slice { rows, next };
-                Answer::Configurators(
-                    slice.map(|(registration, _)| ConfiguratorRow { registration }),
-                )
+                let row = |registration, _| ConfiguratorRow { registration };
+                Answer::Configurators(self.subscriptions(of, after, true, row))
             }
-            Query::DataInfoIds { after } => Answer::DataInfoIds(self.data_info_ids(*after)),
-            Query::Connections { after } => {
-                Answer::Connections(self.connection_rows(*after, traffic))
-            }
-            Query::Connection { address } => {
-                let connection = self
-                    .connections
-                    .iter()
-                    .find(|connection| connection.peer == *address);
-                let rows = connection.map(|connection| self.connection_row(connection, &traffic));
-                Answer::Connections(Slice::last(rows.into_iter().collect()))
+            Query::DataInfoIds { after } => Answer::DataInfoIds(self.data_info_ids(after)),
+            Query::Connections { address, after } => {
+                Answer::Connections(self.connection_rows(*address, after, traffic))
             }
             Query::Stats
             | Query::Datum { .. }
@@ -88,103 +72,150 @@ impl Session {
     }
 
     fn counts(&self) -> Counts {
-        let (mut subscribers, mut configurators) = (0, 0);
-        for (key, group) in self
-            .pushes
-            .groups_from(0)
-            .map(|(_, key, group)| (key, group))
-        {
-            let count = group.subscribers.len() as u64;
-            match key.slice {
-                lane::Slice::Config => configurators += count,
-                _ => subscribers += count,
-            }
-        }
+        let seated = self.pushes.seated();
         Counts {
             connections: self.connections.len() as u64,
             publishers: self.registrations.count() as u64,
-            subscribers,
-            configurators,
+            subscribers: seated.subscribers as u64,
+            configurators: seated.configurators as u64,
             ..Counts::default()
         }
     }
 
-    fn publishers(&self, of: &Selection, after: Cursor) -> Slice<PublisherRow> {
-        let row = |(id, publisher): (&DataInfoId, &Arc<Publisher>)| PublisherRow::of(id, publisher);
-        match of {
-            Selection::All => page(self.registrations.services(), after, |id| {
-                self.registrations
-                    .of_service(id)
-                    .map(move |publisher| (id, publisher))
-            })
-            .map(row),
-            Selection::DataInfoId(wanted) => page([wanted].into_iter(), after, |id| {
-                self.registrations
-                    .of_service(id)
-                    .map(move |publisher| (id, publisher))
-            })
-            .map(row),
-            Selection::Connections(peers) => page(self.registrations.services(), after, |id| {
-                let held = self.registrations.of_service(id);
-                held.filter(|publisher| peers.contains(&publisher.address))
-                    .map(move |publisher| (id, publisher))
-            })
-            .map(row),
+    /// Subscribers and configurators as they are found in all groups, for tests of the numbers that are kept.
+    #[cfg(test)]
+    pub(super) fn recount(&self) -> [u64; 2] {
+        let mut found = [0; 2];
+        for (key, group) in self.pushes.places_from(0).filter_map(|(_, held)| held) {
+            let kind = usize::from(key.slice == lane::Slice::Config);
+            found[kind] += group.subscribers.len() as u64;
         }
+        found
     }
 
-    fn data_info_ids(&self, after: Cursor) -> Slice<DataInfoIdRow> {
-        let ids: BTreeSet<&DataInfoId> = self
-            .registrations
-            .services()
-            .chain(self.interests.services())
-            .collect();
-        page(ids.into_iter(), after, std::iter::once).map(|id| DataInfoIdRow {
-            data_info_id: id.clone(),
-            publishers: self.registrations.of_service(id).count() as u64,
-        })
+    fn publishers(&self, of: &Selection, after: &Cursor) -> Slice<HeldPublisher> {
+        let (first, within) = service_of(after);
+        let mut gathered = Gathered::default();
+        if let Selection::DataInfoId(wanted) = of {
+            let next = self.gather_publishers(of, wanted, within, &mut gathered);
+            return gathered.until(next);
+        }
+        for id in self.registrations.services_from(first) {
+            // Only the service at which the last slice ended is begun in the middle.
+            let within = if first == Some(id) { within } else { 0 };
+            if let Some(next) = self.gather_publishers(of, id, within, &mut gathered) {
+                return gathered.until(Some(next));
+            }
+        }
+        gathered.until(None)
     }
 
-    fn subscriptions(
+    /// Gathers the publishers of one service from this place on; says where the next slice goes on if this one is full.
+    fn gather_publishers(
         &self,
         of: &Selection,
-        after: Cursor,
-        is_meant: impl Fn(&lane::Slice) -> bool,
-    ) -> (Vec<(RegistrationRow, crate::names::Scope)>, Option<Cursor>) {
-        let (outer, inner) = after.parts();
-        let mut rows = Vec::new();
-        for (index, key, group) in self.pushes.groups_from(outer) {
-            let peer = self.connections.peek(group.connection).peer;
-            if !is_meant(&key.slice) || !selects(of, key, peer) {
-                continue;
+        id: &DataInfoId,
+        within: u64,
+        gathered: &mut Gathered<HeldPublisher>,
+    ) -> Option<Cursor> {
+        for (place, publisher) in self.registrations.of_service_from(id, within) {
+            if gathered.is_full() {
+                return Some(Cursor::Service {
+                    data_info_id: id.clone(),
+                    within: place,
+                });
             }
-            let skip = if index == outer { inner as usize } else { 0 };
-            for (offset, subscriber) in group.subscribers.iter().enumerate().skip(skip) {
-                if rows.len() == limits::QUERY_ROWS_MAX {
-                    let offset = u32::try_from(offset).expect("a group is bounded");
-                    return (rows, Some(Cursor::pair(index, offset)));
-                }
-                rows.push((subscriber_row(key, group, subscriber, peer), group.scope));
+            gathered.look();
+            if let Some(publisher) = publisher.filter(|it| of.means_peer(&it.address)) {
+                gathered.add(HeldPublisher {
+                    data_info_id: id.clone(),
+                    publisher: Arc::clone(publisher),
+                });
             }
         }
-        (rows, None)
+        None
+    }
+
+    fn data_info_ids(&self, after: &Cursor) -> Slice<DataInfoIdRow> {
+        let (first, _) = service_of(after);
+        let mut gathered = Gathered::default();
+        let published = self.registrations.services_from(first);
+        for id in merged(published, self.interests.services_from(first)) {
+            if gathered.is_full() {
+                return gathered.until(Some(Cursor::Service {
+                    data_info_id: id.clone(),
+                    within: 0,
+                }));
+            }
+            gathered.look();
+            gathered.add(DataInfoIdRow {
+                data_info_id: id.clone(),
+                publishers: self.registrations.count_of(id) as u64,
+            });
+        }
+        gathered.until(None)
+    }
+
+    /// The subscribers, or the configurators.
+    fn subscriptions<T: Weigh>(
+        &self,
+        of: &Selection,
+        after: &Cursor,
+        configurators: bool,
+        row: impl Fn(RegistrationRow, Scope) -> T,
+    ) -> Slice<T> {
+        let (start, told) = after.place();
+        let mut gathered = Gathered::default();
+        for (place, held) in self.pushes.places_from(start) {
+            if gathered.is_full() {
+                return gathered.until(Some(Cursor::at(place)));
+            }
+            gathered.look();
+            let meant = held.filter(|(key, _)| {
+                (key.slice == lane::Slice::Config) == configurators && means_service(of, key)
+            });
+            let Some((key, group)) = meant else {
+                continue;
+            };
+            let peer = self.connections.peek(group.connection).peer;
+            if !of.means_peer(&peer) {
+                continue;
+            }
+            let told = if place == start { told as usize } else { 0 };
+            for (within, subscriber) in group.subscribers.iter().enumerate().skip(told) {
+                if gathered.is_full() {
+                    let within = within as u64;
+                    return gathered.until(Some(Cursor::Place { place, within }));
+                }
+                gathered.look();
+                gathered.add(row(
+                    subscriber_row(key, group, subscriber, peer),
+                    group.scope,
+                ));
+            }
+        }
+        gathered.until(None)
     }
 
     fn connection_rows(
         &self,
-        after: Cursor,
+        address: Option<SocketAddr>,
+        after: &Cursor,
         traffic: impl Fn(ConnectId) -> Traffic,
     ) -> Slice<ConnectionRow> {
-        let Cursor(start) = after;
-        let mut rows = Vec::new();
-        for (place, connection) in self.connections.iter_from(start) {
-            if rows.len() == limits::QUERY_ROWS_MAX {
-                let next = Some(Cursor(place));
-                return Slice { rows, next };
+        let (start, _) = after.place();
+        let mut gathered = Gathered::default();
+        for (place, connection) in self.connections.places_from(start) {
+            if gathered.is_full() {
+                return gathered.until(Some(Cursor::at(place)));
             }
-            rows.push(self.connection_row(connection, &traffic));
+            gathered.look();
+            let is_meant = |it: &&Connection| address.is_none_or(|address| it.peer == address);
+            if let Some(connection) = connection.filter(is_meant) {
+                gathered.add(self.connection_row(connection, &traffic));
+            }
         }
-        Slice::last(rows)
+        gathered.until(None)
     }
 
     fn connection_row(
@@ -197,7 +228,6 @@ impl Session {
             Some(Protocol::V1) => "bolt1",
             Some(Protocol::V2Plain | Protocol::V2 { .. }) => "bolt2",
         };
-        let configurators = self.pushes.configurators_of(&connection.groups);
         let Traffic {
             received_bytes,
             sent_bytes,
@@ -213,17 +243,27 @@ impl Session {
             sent_bytes,
             opened_ms: connection.opened_ms,
             publishers: connection.publishers as u64,
-            subscribers: (connection.subscriptions - configurators) as u64,
-            configurators: configurators as u64,
+            subscribers: (connection.subscriptions - connection.configurators) as u64,
+            configurators: connection.configurators as u64,
         }
     }
 }
 
-fn selects(of: &Selection, key: &TopicKey, peer: SocketAddr) -> bool {
+/// Where a walk over services goes on: from which, and from which place within it.
+fn service_of(after: &Cursor) -> (Option<&DataInfoId>, u64) {
+    match after {
+        Cursor::Service {
+            data_info_id,
+            within,
+        } => (Some(data_info_id), *within),
+        _ => (None, 0),
+    }
+}
+
+fn means_service(of: &Selection, key: &TopicKey) -> bool {
     match of {
-        Selection::All => true,
         Selection::DataInfoId(wanted) => key.data_info_id == *wanted,
-        Selection::Connections(peers) => peers.contains(&peer),
+        Selection::All | Selection::Connections(_) => true,
     }
 }
 

@@ -99,18 +99,27 @@ impl Registrations {
         self.ledger.bytes()
     }
 
-    /// All publishers registered through this node under this service.
-    pub(super) fn of_service(
+    /// The places for publishers of this service from this one on, each with who is there.
+    pub(super) fn of_service_from(
         &self,
         data_info_id: &DataInfoId,
-    ) -> impl Iterator<Item = &Arc<Publisher>> {
-        let service = self.ledger.service(data_info_id);
-        service.into_iter().flat_map(Service::publishers)
+        place: u64,
+    ) -> impl Iterator<Item = (u64, Option<&Arc<Publisher>>)> {
+        let service = self.ledger.service(data_info_id).into_iter();
+        service.flat_map(move |service| service.places_from(place))
     }
 
-    /// The services that have registrations here, in no order.
-    pub(super) fn services(&self) -> impl Iterator<Item = &DataInfoId> {
-        self.ledger.services()
+    /// How many publishers this service has here.
+    pub(super) fn count_of(&self, data_info_id: &DataInfoId) -> usize {
+        self.ledger.service(data_info_id).map_or(0, Service::len)
+    }
+
+    /// The services that have registrations here in the order of the ring, from this one on.
+    pub(super) fn services_from(
+        &self,
+        first: Option<&DataInfoId>,
+    ) -> impl Iterator<Item = &DataInfoId> {
+        self.ledger.services_from(first)
     }
 
     /// Publishers whose connections we ended, and which await their clients.

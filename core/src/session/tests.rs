@@ -8,5 +8,6 @@ mod node;
 mod operators;
 mod owners;
 mod pushes;
+mod questions;
 mod registrations;
 mod retries;

@@ -1,9 +1,16 @@
 //! What the data port (9622) tells about the datums of this node.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use rollcall_core::limits;
 use rollcall_core::names::{CoreId, DataInfoId};
-use rollcall_core::query::{Answer, DatumRow, PublisherRow, Query, Selection};
+use rollcall_core::publisher::Publisher;
+use rollcall_core::query::{
+    Answer, Cursor, DatumRow, HeldPublisher, PublisherRow, Query, Selection,
+};
 use rollcall_io::http::Response;
 use serde_json::{Value, json};
 
@@ -76,7 +83,7 @@ async fn write_datum(
     .await
 }
 
-fn stored(of: Selection) -> impl Fn(rollcall_core::query::Cursor) -> Query {
+fn stored(of: Selection) -> impl Fn(Cursor) -> Query {
     move |after| Query::StoredPublishers {
         of: of.clone(),
         after,
@@ -111,20 +118,118 @@ pub(super) async fn by_connection(node: &Rc<dyn Node>, asked: &Asked) -> Result<
         connections.collect::<Result<Vec<_>, Problem>>()?,
     )?;
     Out::answer(node, async move |out| {
-        out.raw("{").await;
-        let mut separator = "";
-        for (shown, address) in connections {
-            let before = format!("{separator}{}:{{", Value::from(shown));
-            let selection = Selection::Connections(vec![address]);
-            if out.rows(&before, stored(selection), write_entry).await? > 0 {
-                out.raw("}").await;
-                separator = ",";
-            }
+        let mut rest = &connections[..];
+        let mut before = "{";
+        while !rest.is_empty() {
+            let (told, left) = write_first(out, rest, &mut before).await?;
+            debug_assert!(told > 0, "each walk gets further");
+            rest = left;
         }
-        out.raw("}").await;
+        out.raw(if before == "{" { "{}" } else { "}" }).await;
         Ok(())
     })
     .await
+}
+
+/// Writes what the first of these connections published, of as many as may be held at a time: all that were asked for are one walk over
+/// the datums, unless they hold very much. Says how many were written, and who is left.
+async fn write_first<'a>(
+    out: &mut Out,
+    connections: &'a [(String, SocketAddr)],
+    before: &mut &'static str,
+) -> Result<(usize, &'a [(String, SocketAddr)]), Unanswered> {
+    let grouped = Grouped::gather(out, connections).await?;
+    if grouped.whole == 0 {
+        let (shown, address) = &connections[0];
+        let head = format!("{before}{}:{{", Value::from(shown.as_str()));
+        let alone = Selection::Connections(Arc::new([*address].into()));
+        if out.rows(&head, stored(alone), write_entry).await? > 0 {
+            out.raw("}").await;
+            *before = ",";
+        }
+        return Ok((1, &connections[1..]));
+    }
+    let (first, left) = connections.split_at(grouped.whole);
+    for (shown, address) in first {
+        let mut comma = "";
+        for held in grouped.of(address) {
+            if comma.is_empty() {
+                let head = format!("{before}{}:{{", Value::from(shown.as_str()));
+                out.raw(&head).await;
+            }
+            out.raw(comma).await;
+            write_entry(out, held.clone().into()).await;
+            comma = ",";
+        }
+        if !comma.is_empty() {
+            out.raw("}").await;
+            *before = ",";
+        }
+    }
+    Ok((first.len(), left))
+}
+
+/// Tests write as JSON what is beyond it, so there it is less.
+pub(super) const GROUPED_BYTES_MAX: usize = match cfg!(test) {
+    true => 1 << 20,
+    false => limits::HTTP_GROUPED_BYTES_MAX,
+};
+
+/// Publishers by the connection that they came on.
+struct Grouped {
+    /// Of each address the place where it is listed first.
+    listed: BTreeMap<SocketAddr, usize>,
+    by_place: BTreeMap<usize, Vec<HeldPublisher>>,
+    bytes: usize,
+    /// The connections before this place are gathered whole.
+    whole: usize,
+}
+
+impl Grouped {
+    async fn gather(out: &Out, connections: &[(String, SocketAddr)]) -> Result<Self, Unanswered> {
+        let addresses = connections.iter().map(|(_, address)| *address);
+        let mut listed = BTreeMap::new();
+        for (place, address) in addresses.clone().enumerate() {
+            listed.entry(address).or_insert(place);
+        }
+        let mut grouped = Self {
+            listed,
+            by_place: BTreeMap::new(),
+            bytes: 0,
+            whole: connections.len(),
+        };
+        let of = Selection::Connections(Arc::new(addresses.collect()));
+        let each = async |held: HeldPublisher| grouped.add(held);
+        gather::for_each(&*out.node, out.until, stored(of), each).await?;
+        Ok(grouped)
+    }
+
+    /// Above the limit the last connections are let go, and are left for another walk.
+    fn add(&mut self, held: HeldPublisher) {
+        let listed = self.listed.get(&held.publisher.address).copied();
+        let Some(place) = listed.filter(|&place| place < self.whole) else {
+            return;
+        };
+        self.bytes += weight(&held);
+        self.by_place.entry(place).or_default().push(held);
+        while self.bytes > GROUPED_BYTES_MAX
+            && let Some((last, publishers)) = self.by_place.pop_last()
+        {
+            self.bytes -= publishers.iter().map(weight).sum::<usize>();
+            self.whole = last;
+        }
+    }
+
+    fn of(&self, address: &SocketAddr) -> &[HeldPublisher] {
+        let held = self.listed.get(address);
+        let held = held.and_then(|place| self.by_place.get(place));
+        held.map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What a publisher takes while it is held here, should the core let it go meanwhile.
+fn weight(held: &HeldPublisher) -> usize {
+    size_of::<HeldPublisher>() + size_of::<Publisher>() + held.publisher.boxes.bytes().len()
 }
 
 fn with_port(ip: &str, port: &str) -> String {

@@ -1,18 +1,22 @@
 //! A node with two cores and real rows, for tests of what HTTP makes of them.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
+use rollcall_core::machine::Instant;
+use rollcall_core::message::Boxes;
 use rollcall_core::meta::{Applied, MetaCommand, MetaState};
 use rollcall_core::names::{CoreId, DataInfoId, RegisterId, Scope};
+use rollcall_core::publisher::{Holder, Publisher};
 use rollcall_core::query::{
-    Answer, ConfiguratorRow, ConnectionRow, Counts, Cursor, DataInfoIdRow, DatumRow, Order,
-    PublisherRow, Query, RegistrationRow, Selection, Slice, SubscriberRow,
+    Answer, ConfiguratorRow, ConnectionRow, Counts, Cursor, DataInfoIdRow, DatumRow, HeldPublisher,
+    Order, PublisherRow, Query, RegistrationRow, Selection, Slice, SubscriberRow,
 };
 use rollcall_core::stats::Stats;
 
-use super::node::{Facts, Node, NotProposed, Pending, Phase, Roles, Unanswered};
+use super::node::{Facts, Node, NotProposed, Pending, Phase, Roles, Unanswered, WholeAnswer};
 
 /// Rows of one core.
 #[derive(Default)]
@@ -34,6 +38,14 @@ pub(super) struct FakeNode {
     pub(super) slice: usize,
     /// A core that is silent.
     pub(super) silent: Option<CoreId>,
+    pub(super) now: Cell<Instant>,
+    /// What each question takes.
+    pub(super) answers_within: Duration,
+    /// How many questions there were.
+    pub(super) asked: Cell<usize>,
+    /// How often a producer let others have their turn.
+    pub(super) rests: Cell<usize>,
+    pub(super) whole_answer: WholeAnswer,
 }
 
 pub(super) const CLIENT: &str = "127.0.0.1:58568";
@@ -106,6 +118,11 @@ pub(super) fn with_cores(cores: Vec<FakeCore>) -> FakeNode {
         orders: RefCell::default(),
         slice: 2,
         silent: None,
+        now: Cell::default(),
+        answers_within: Duration::ZERO,
+        asked: Cell::default(),
+        rests: Cell::default(),
+        whole_answer: WholeAnswer::default(),
     }
 }
 
@@ -155,9 +172,11 @@ impl FakeNode {
         match query {
             Query::Counts => Answer::Counts(core.counts()),
             Query::Publishers { of, after } | Query::StoredPublishers { of, after } => {
-                Answer::Publishers(
-                    self.slice(&core.publishers, after, |row| is_of(&of, &row.registration)),
-                )
+                let rows = self.slice(&core.publishers, after, |row| is_of(&of, &row.registration));
+                Answer::Publishers(Slice {
+                    rows: rows.rows.iter().map(held).collect(),
+                    next: rows.next,
+                })
             }
             Query::Subscribers { of, after } => {
                 Answer::Subscribers(self.slice(&core.subscribers, after, |row| {
@@ -179,12 +198,9 @@ impl FakeNode {
                     .cloned(),
             ),
             Query::Datums { after } => Answer::Datums(self.slice(&core.datums, after, |_| true)),
-            Query::Connections { after } => {
-                Answer::Connections(self.slice(&core.connections, after, |_| true))
-            }
-            Query::Connection { address } => {
-                let rows = core.connections.iter().filter(|row| row.address == address);
-                Answer::Connections(Slice::last(rows.cloned().collect()))
+            Query::Connections { address, after } => {
+                let is_meant = |row: &ConnectionRow| address.is_none_or(|it| row.address == it);
+                Answer::Connections(self.slice(&core.connections, after, is_meant))
             }
             Query::Stats => Answer::Stats(Box::new(core.stats.clone())),
         }
@@ -197,12 +213,15 @@ impl FakeNode {
         after: Cursor,
         is_wanted: impl Fn(&T) -> bool,
     ) -> Slice<T> {
-        let start = usize::try_from(after.0).expect("a small place");
+        let start = match after {
+            Cursor::Place { place, .. } => usize::try_from(place).expect("a small place"),
+            _ => 0,
+        };
         let end = rows.len().min(start + self.slice);
         let wanted = rows[start..end].iter().filter(|row| is_wanted(row));
         Slice {
             rows: wanted.cloned().collect(),
-            next: (end < rows.len()).then_some(Cursor(end as u64)),
+            next: (end < rows.len()).then_some(Cursor::at(end as u64)),
         }
     }
 
@@ -245,6 +264,33 @@ impl FakeCore {
     }
 }
 
+/// The record that a core would hold.
+fn held(row: &PublisherRow) -> HeldPublisher {
+    let registration = &row.registration;
+    let order = rollcall_core::publisher::Order {
+        version: registration.version,
+        stamp: 1,
+        timestamp: registration.client_ms,
+    };
+    let publisher = Publisher {
+        register_id: registration.regist_id.clone(),
+        holder: Holder::NOBODY,
+        order,
+        zone: registration.zone.clone().expect("publishers have a zone"),
+        app: registration.app.clone().unwrap_or_default(),
+        address: registration.address,
+        registered_ms: registration
+            .registered_ms
+            .try_into()
+            .expect("a time of our age"),
+        boxes: row.boxes.iter().map(String::as_str).collect::<Boxes>(),
+    };
+    HeldPublisher {
+        data_info_id: registration.data_info_id.clone(),
+        publisher: publisher.into(),
+    }
+}
+
 fn is_of(of: &Selection, row: &RegistrationRow) -> bool {
     match of {
         Selection::All => true,
@@ -262,12 +308,27 @@ impl Node for Rc<FakeNode> {
         1_795_365_000_000
     }
 
+    fn monotonic(&self) -> Instant {
+        self.now.get()
+    }
+
+    fn rest(&self) -> Pending<()> {
+        self.rests.set(self.rests.get() + 1);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn whole_answer(&self) -> Option<WholeAnswer> {
+        self.whole_answer.take()
+    }
+
     fn meta(&self) -> Ref<'_, MetaState> {
         self.meta.borrow()
     }
 
     fn ask(&self, core: CoreId, query: Query) -> Pending<Result<Answer, Unanswered>> {
         let node = Self::clone(self);
+        self.now.set(self.now.get() + self.answers_within);
+        self.asked.set(self.asked.get() + 1);
         Box::pin(async move {
             match node.silent {
                 Some(silent) if silent == core => Err(Unanswered {

@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use rollcall_core::limits;
+use rollcall_core::machine::Instant;
 use rollcall_core::names::CoreId;
 use rollcall_core::query::{
-    Answer, ConfiguratorRow, ConnectionRow, Counts, Cursor, DataInfoIdRow, DatumRow, PublisherRow,
-    Query, Slice, SubscriberRow,
+    Answer, ConfiguratorRow, ConnectionRow, Counts, Cursor, DataInfoIdRow, DatumRow, HeldPublisher,
+    PublisherRow, Query, Slice, SubscriberRow,
 };
 use rollcall_core::stats::Stats;
 use rollcall_io::http::{Body, Interrupted, Response, Sink};
@@ -40,15 +41,20 @@ pub(super) async fn stats(node: &dyn Node) -> Result<Vec<Stats>, Unanswered> {
 }
 
 /// A row that comes in slices.
-pub(super) trait Row: Sized {
+pub(super) trait Row: From<Self::Told> {
+    /// As the core tells it.
+    type Told;
+
     /// The slice, if the answer is one of such rows.
-    fn slice_of(answer: Answer) -> Result<Slice<Self>, Answer>;
+    fn slice_of(answer: Answer) -> Result<Slice<Self::Told>, Answer>;
 }
 
 macro_rules! rows {
-    ($($row:ty = $variant:ident),* $(,)?) => { $(
+    ($($row:ty, $told:ty = $variant:ident),* $(,)?) => { $(
         impl Row for $row {
-            fn slice_of(answer: Answer) -> Result<Slice<Self>, Answer> {
+            type Told = $told;
+
+            fn slice_of(answer: Answer) -> Result<Slice<$told>, Answer> {
                 match answer {
                     Answer::$variant(slice) => Ok(slice),
                     other => Err(other),
@@ -59,35 +65,38 @@ macro_rules! rows {
 }
 
 rows! {
-    PublisherRow = Publishers,
-    SubscriberRow = Subscribers,
-    ConfiguratorRow = Configurators,
-    DataInfoIdRow = DataInfoIds,
-    DatumRow = Datums,
-    ConnectionRow = Connections,
+    PublisherRow, HeldPublisher = Publishers,
+    HeldPublisher, HeldPublisher = Publishers,
+    SubscriberRow, SubscriberRow = Subscribers,
+    ConfiguratorRow, ConfiguratorRow = Configurators,
+    DataInfoIdRow, DataInfoIdRow = DataInfoIds,
+    DatumRow, DatumRow = Datums,
+    ConnectionRow, ConnectionRow = Connections,
 }
 
-/// Hands every row of every core to `each`, slice by slice.
+/// Until when an answer that is begun now must be over.
+pub(super) fn deadline(node: &dyn Node) -> Instant {
+    node.monotonic() + limits::HTTP_ANSWER_MAX
+}
+
+/// Hands every row of every core to `each`, slice by slice: no more than one slice is held, and none after `until`.
 pub(super) async fn for_each<T: Row>(
     node: &dyn Node,
+    until: Instant,
     query: impl Fn(Cursor) -> Query,
     mut each: impl AsyncFnMut(T),
 ) -> Result<(), Unanswered> {
     for core in cores(node) {
-        let mut next = Some(Cursor::START);
+        let mut next = Some(Cursor::Start);
         while let Some(after) = next {
             let answer = node.ask(core, query(after)).await?;
             let slice = T::slice_of(answer).map_err(|other| misunderstood(core, &other))?;
             for row in slice.rows {
-                each(row).await;
-            }
-            // A core whose places do not grow would be asked for ever.
-            if slice.next.is_some_and(|next| next <= after) {
-                let why = format!("goes from place {} to {:?}", after.0, slice.next);
-                return Err(Unanswered {
-                    core: Some(core),
-                    why,
-                });
+                // Who reads slowly makes `each` wait.
+                if node.monotonic() >= until {
+                    return Err(too_slow());
+                }
+                each(row.into()).await;
             }
             next = slice.next;
         }
@@ -97,6 +106,14 @@ pub(super) async fn for_each<T: Row>(
 
 fn cores(node: &dyn Node) -> impl Iterator<Item = CoreId> + use<> {
     (0..node.facts().cores).map(CoreId)
+}
+
+fn too_slow() -> Unanswered {
+    let limit = limits::HTTP_ANSWER_MAX.as_secs();
+    Unanswered {
+        core: None,
+        why: format!("an answer may take {limit} s, as long as it was read"),
+    }
 }
 
 fn misunderstood(core: CoreId, answer: &Answer) -> Unanswered {
@@ -119,7 +136,8 @@ fn misunderstood(core: CoreId, answer: &Answer) -> Unanswered {
 
 /// JSON on its way out.
 pub(super) struct Out {
-    node: Rc<dyn Node>,
+    pub(super) node: Rc<dyn Node>,
+    pub(super) until: Instant,
     sink: Sink,
     buffer: Vec<u8>,
 }
@@ -133,6 +151,7 @@ impl Out {
         let node = Rc::clone(node);
         let body = Body::produced(async move |sink| {
             let mut out = Self {
+                until: deadline(&*node),
                 node,
                 sink,
                 buffer: Vec::new(),
@@ -168,8 +187,8 @@ impl Out {
         mut write: impl AsyncFnMut(&mut Self, T),
     ) -> Result<u64, Unanswered> {
         let node = Rc::clone(&self.node);
-        let mut rows = 0;
-        for_each(&*node, query, async |row| {
+        let (until, mut rows) = (self.until, 0);
+        for_each(&*node, until, query, async |row| {
             self.raw(if rows == 0 { before } else { "," }).await;
             rows += 1;
             write(self, row).await;
@@ -194,6 +213,7 @@ impl Out {
         if self.buffer.len() >= limits::HTTP_CHUNK_BYTES {
             let piece = std::mem::take(&mut self.buffer);
             self.sink.send(piece.into()).await;
+            self.node.rest().await;
         }
     }
 }

@@ -4,7 +4,9 @@ use std::cell::Ref;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 
+use rollcall_core::machine::Instant;
 use rollcall_core::meta::{Applied, MetaCommand, MetaState, Refusal};
 use rollcall_core::names::CoreId;
 use rollcall_core::query::{Answer, Order, Query};
@@ -20,6 +22,16 @@ pub trait Node {
     /// Milliseconds since 1970.
     fn wall_ms(&self) -> u64;
 
+    /// The clock that never goes back.
+    fn monotonic(&self) -> Instant;
+
+    /// Lets others have their turn, also those whom the kernel has something to tell. Between two pieces of a long answer: while its
+    /// reader takes every piece at once, nothing else would make its producer wait, and the whole of it would be one turn of the executor.
+    fn rest(&self) -> Pending<()>;
+
+    /// The right to hold an answer as a whole, because it has to be sorted; none while another has it.
+    fn whole_answer(&self) -> Option<WholeAnswer>;
+
     /// The operators' data as far as this node has applied it. Not held across an await.
     fn meta(&self) -> Ref<'_, MetaState>;
 
@@ -31,6 +43,17 @@ pub trait Node {
 
     /// Has a command put in order, made to last and applied. Afterwards `meta` and every core of this node know it.
     fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>>;
+}
+
+/// The one place of a node for an answer that is in memory as a whole: so many askers at a time cost no more than one.
+#[derive(Clone, Debug, Default)]
+pub struct WholeAnswer(Rc<()>);
+
+impl WholeAnswer {
+    /// The place, unless it is taken; it is free again when what is returned is dropped.
+    pub fn take(&self) -> Option<Self> {
+        (Rc::strong_count(&self.0) == 1).then(|| self.clone())
+    }
 }
 
 /// What is known of the node without asking a core.

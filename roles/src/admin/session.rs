@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use rollcall_core::limits;
 use rollcall_core::names::DataInfoId;
 use rollcall_core::query::{
     ConfiguratorRow, ConnectionRow, DataInfoIdRow, PublisherRow, Query, Selection, SubscriberRow,
 };
 use rollcall_io::http::Response;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::gather::{self, Out};
 use super::node::{Node, Roles, Unanswered};
-use super::reply::{JSON, OutcomeWith, Problem, json, text, typed, wants_text};
+use super::reply::{JSON, Problem, json, text, typed, wants_text};
 use super::{Asked, discovery, json as shape, params};
 
 /// Which kinds of registrations are asked for.
@@ -66,12 +67,9 @@ pub(super) async fn by_connection(node: &Rc<dyn Node>, asked: &Asked) -> Result<
         .iter()
         .map(|text| params::connection("connectId", text));
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
-    registrations(
-        node,
-        kinds,
-        Selection::Connections(params::bounded("connectId", addresses)?),
-    )
-    .await
+    let addresses = params::bounded("connectId", addresses)?;
+    let addresses = Arc::new(addresses.into_iter().collect());
+    registrations(node, kinds, Selection::Connections(addresses)).await
 }
 
 /// `{"SUB":[…],"WAT":[…],"PUB":[…]}`, without those that have none.
@@ -175,6 +173,7 @@ pub(super) async fn data_info_ids_checksum(node: &dyn Node) -> Result<Response, 
     let mut sum = 0_i32;
     gather::for_each(
         node,
+        gather::deadline(node),
         |after| Query::DataInfoIds { after },
         async |row: DataInfoIdRow| {
             sum = sum.wrapping_add(shape::java_hash(&row.data_info_id.to_string()));
@@ -185,85 +184,117 @@ pub(super) async fn data_info_ids_checksum(node: &dyn Node) -> Result<Response, 
 }
 
 /// `/digest/{type}/getDataInfoIdListGroupByCount`: how many registrations each id has, most first.
+///
+/// What is most is known when all are counted, so this one answer is in memory as a whole: one at a time, of a bounded number of ids.
 pub(super) async fn data_info_ids_by_count(
-    node: &dyn Node,
+    node: &Rc<dyn Node>,
     asked: &Asked,
 ) -> Result<Response, Problem> {
     let kinds = Kinds::of(&asked.capture)?;
-    let mut counts = BTreeMap::<DataInfoId, u64>::new();
-    if kinds.publishers {
-        gather::for_each(
-            node,
-            |after| Query::DataInfoIds { after },
-            async |row: DataInfoIdRow| {
-                if row.publishers > 0 {
-                    *counts.entry(row.data_info_id).or_default() += row.publishers;
-                }
-            },
-        )
-        .await?;
+    let place = node.whole_answer().ok_or_else(|| Problem::Unavailable {
+        why: "another such answer is being made, retry".into(),
+    })?;
+    let mut tally = Tally::default();
+    tally.count(&**node, kinds).await?;
+    let counts = tally.most_first()?;
+    Out::answer(node, async move |out| {
+        let _place = place;
+        let mut before = "[";
+        for (id, count) in counts {
+            out.raw(before).await;
+            out.value(&serde_json::json!({ id.to_string(): count }))
+                .await;
+            before = ",";
+        }
+        out.raw(if before == "[" { "[]" } else { "]" }).await;
+        Ok(())
+    })
+    .await
+}
+
+/// How many registrations each id has.
+#[derive(Default)]
+struct Tally {
+    counts: BTreeMap<DataInfoId, u64>,
+    is_over: bool,
+}
+
+impl Tally {
+    async fn count(&mut self, node: &dyn Node, kinds: Kinds) -> Result<(), Unanswered> {
+        let until = gather::deadline(node);
+        if kinds.publishers {
+            let query = |after| Query::DataInfoIds { after };
+            let each = async |row: DataInfoIdRow| self.add(row.data_info_id, row.publishers);
+            gather::for_each(node, until, query, each).await?;
+        }
+        let of = || Selection::All;
+        if kinds.subscribers {
+            let query = |after| Query::Subscribers { of: of(), after };
+            let each = async |row: SubscriberRow| self.add(row.registration.data_info_id, 1);
+            gather::for_each(node, until, query, each).await?;
+        }
+        if kinds.watchers {
+            let query = |after| Query::Configurators { of: of(), after };
+            let each = async |row: ConfiguratorRow| self.add(row.registration.data_info_id, 1);
+            gather::for_each(node, until, query, each).await?;
+        }
+        Ok(())
     }
-    if kinds.subscribers {
-        let query = |after| Query::Subscribers {
-            of: Selection::All,
-            after,
-        };
-        gather::for_each(node, query, async |row: SubscriberRow| {
-            *counts.entry(row.registration.data_info_id).or_default() += 1;
-        })
-        .await?;
+
+    fn add(&mut self, id: DataInfoId, count: u64) {
+        if count == 0 {
+            return;
+        }
+        if self.counts.len() < limits::HTTP_SORTED_IDS_MAX || self.counts.contains_key(&id) {
+            *self.counts.entry(id).or_default() += count;
+        } else {
+            self.is_over = true;
+        }
     }
-    if kinds.watchers {
-        let query = |after| Query::Configurators {
-            of: Selection::All,
-            after,
-        };
-        gather::for_each(node, query, async |row: ConfiguratorRow| {
-            *counts.entry(row.registration.data_info_id).or_default() += 1;
-        })
-        .await?;
+
+    fn most_first(self) -> Result<Vec<(DataInfoId, u64)>, Problem> {
+        if self.is_over {
+            let limit = limits::HTTP_SORTED_IDS_MAX;
+            let why = format!("more than {limit} ids are in use, which is too many to sort");
+            return Err(Problem::Unavailable { why });
+        }
+        let mut counts: Vec<_> = self.counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        Ok(counts)
     }
-    let mut counts: Vec<(DataInfoId, u64)> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let entries = counts
-        .into_iter()
-        .map(|(id, count)| serde_json::json!({ id.to_string(): count }));
-    Ok(json(&entries.collect::<Vec<Value>>()))
 }
 
 /// `/digest/data/queryPublisher?dataInfoId=`: who publishes it, briefly.
 pub(super) async fn publishers_of(node: &Rc<dyn Node>, asked: &Asked) -> Result<Response, Problem> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct Brief {
+    struct Brief<'a> {
         client_id: Option<&'static str>,
         source_address: String,
-        app_name: String,
+        app_name: &'a str,
     }
     let id = params::data_info_id("dataInfoId", asked.params.required("dataInfoId")?)?;
-    let mut data = Vec::new();
-    let query = |after| Query::Publishers {
-        of: Selection::DataInfoId(id.clone()),
-        after,
-    };
-    gather::for_each(&**node, query, async |row: PublisherRow| {
-        data.push(Brief {
-            client_id: None,
-            source_address: shape::canonical(row.registration.address).to_string(),
-            app_name: row
-                .registration
-                .app
-                .as_deref()
-                .unwrap_or_default()
-                .to_owned(),
-        });
+    Out::answer(node, async move |out| {
+        let query = |after| Query::Publishers {
+            of: Selection::DataInfoId(id.clone()),
+            after,
+        };
+        let write = async |out: &mut Out, row: PublisherRow| {
+            out.value(&Brief {
+                client_id: None,
+                source_address: shape::canonical(row.registration.address).to_string(),
+                app_name: row.registration.app.as_deref().unwrap_or_default(),
+            })
+            .await;
+        };
+        // The shape of `OutcomeWith`.
+        out.raw("{\"success\":true,\"message\":null,\"data\":")
+            .await;
+        out.list(query, write).await?;
+        out.raw("}").await;
+        Ok(())
     })
-    .await?;
-    Ok(json(&OutcomeWith {
-        success: true,
-        message: None,
-        data,
-    }))
+    .await
 }
 
 /// `/digest/{type}/serverList/query`: the hosts of a role.
@@ -295,7 +326,10 @@ pub(super) fn role_of(name: &str) -> Result<fn(&Roles) -> bool, Problem> {
 /// `/connections/query`: the addresses of all clients.
 pub(super) async fn connections(node: &Rc<dyn Node>) -> Result<Response, Problem> {
     Out::answer(node, async |out| {
-        let query = |after| Query::Connections { after };
+        let query = |after| Query::Connections {
+            address: None,
+            after,
+        };
         let write = async |out: &mut Out, row: ConnectionRow| {
             out.value(&shape::canonical(row.address)).await;
         };
@@ -314,10 +348,7 @@ pub(super) async fn connection_details(
         .map(|text| params::connection("address", text))
         .transpose()?;
     Out::answer(node, async move |out| -> Result<(), Unanswered> {
-        let query = |after| match address {
-            Some(address) => Query::Connection { address },
-            None => Query::Connections { after },
-        };
+        let query = |after| Query::Connections { address, after };
         let write = async |out: &mut Out, row: ConnectionRow| {
             out.value(&shape::connection(&row)).await;
         };

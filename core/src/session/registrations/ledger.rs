@@ -15,6 +15,7 @@ use crate::names::{ConnectId, DataInfoId, RegisterId};
 use crate::publisher::{Holder, Order, Publisher};
 use crate::session::answer::Refusal;
 use crate::session::lane::Tally;
+use crate::session::roster::Roster;
 use crate::tables::{Seed, Table};
 
 use super::service::{Registration, Service};
@@ -38,6 +39,8 @@ pub(super) struct Withdrawn {
 #[derive(Debug)]
 pub(super) struct Ledger {
     services: Table<DataInfoId, Service>,
+    /// The same services in order.
+    roster: Roster,
     /// What each connection declared here.
     declared: Table<ConnectId, Declared>,
     bytes: usize,
@@ -52,6 +55,7 @@ impl Ledger {
     pub(super) fn new(seed: Seed, bytes_max: usize, list_bytes_max: usize) -> Self {
         Self {
             services: seed.table(),
+            roster: Roster::default(),
             declared: seed.table(),
             bytes: 0,
             bytes_max,
@@ -74,9 +78,12 @@ impl Ledger {
         self.services.get(data_info_id)
     }
 
-    /// The services that have registrations here, in no order.
-    pub(super) fn services(&self) -> impl Iterator<Item = &DataInfoId> {
-        self.services.keys()
+    /// The services that have registrations here in the order of the ring, from this one on.
+    pub(super) fn services_from(
+        &self,
+        first: Option<&DataInfoId>,
+    ) -> impl Iterator<Item = &DataInfoId> {
+        self.roster.from(first)
     }
 
     pub(super) fn find(
@@ -331,6 +338,7 @@ impl Ledger {
             }
             Entry::Vacant(place) => {
                 let data_info_id = place.key().clone();
+                self.roster.add(&data_info_id);
                 place.insert(Service::new(data_info_id, self.seed))
             }
         };
@@ -364,6 +372,7 @@ impl Ledger {
         }
         if service.is_empty() {
             self.services.remove(data_info_id);
+            self.roster.remove(data_info_id);
         }
     }
 }

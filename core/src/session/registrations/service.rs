@@ -113,6 +113,24 @@ impl Service {
         }
     }
 
+    /// Each place of the table from this one on, with who is there. A place names the size of the table too: when that has grown
+    /// since, the walk begins anew.
+    pub(super) fn places_from(
+        &self,
+        start: u64,
+    ) -> impl Iterator<Item = (u64, Option<&Arc<Publisher>>)> {
+        let size = self.registrations.num_buckets() as u64;
+        let start = match start >> 32 == size {
+            true => start & u64::from(u32::MAX),
+            false => 0,
+        };
+        (start..size).map(move |bucket| {
+            let registration = self.registrations.get_bucket(bucket as usize);
+            let publisher = registration.map(|registration| &registration.publisher);
+            (size << 32 | bucket, publisher)
+        })
+    }
+
     pub(super) fn publishers(&self) -> impl Iterator<Item = &Arc<Publisher>> {
         self.registrations
             .iter()

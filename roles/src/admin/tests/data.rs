@@ -1,5 +1,8 @@
 //! The diagnosis of the data port.
 
+use rollcall_core::query::PublisherRow;
+
+use super::super::data;
 use super::*;
 
 const QUERY: &str = "/digest/datum/query?dataId=com.example.golden.Echo&group=DEFAULT_GROUP&instanceId=DEFAULT_INSTANCE_ID";
@@ -96,4 +99,85 @@ fn hosts_of_a_role_are_listed_by_data_center() {
     assert_eq!(hosts("meta"), "{\"DefaultDataCenter\":[\"127.0.0.1\"]}");
     assert_eq!(hosts("session"), "{\"DefaultDataCenter\":[\"127.0.0.1\"]}");
     assert_eq!(hosts("data"), "{\"DefaultDataCenter\":[]}");
+}
+
+/// A node whose only core has this many publishers of each of these connections.
+fn publishing(connections: usize, each: usize, text: &str) -> FakeNode {
+    let row = |connection: usize, number: usize| {
+        let regist_id = format!("pub-{connection}-{number}");
+        let mut registration = fake::registration("s", &regist_id, 1);
+        registration.address = at(&format!("10.0.0.1:{}", 1_000 + connection));
+        PublisherRow {
+            registration,
+            boxes: vec![text.to_owned()],
+        }
+    };
+    let rows = (0..each).flat_map(|number| (0..connections).map(move |at| row(at, number)));
+    fake::with_cores(vec![FakeCore {
+        publishers: rows.collect(),
+        ..FakeCore::default()
+    }])
+}
+
+/// The connections from the first to this one, as 5.4.2 names them.
+fn first(connections: usize) -> String {
+    let pairs =
+        (0..connections).map(|at| (format!("10.0.0.1:{}", 1_000 + at), json!("10.0.0.2:1")));
+    Value::Object(pairs.collect()).to_string()
+}
+
+#[test]
+fn a_thousand_connections_are_asked_for_in_one_walk() {
+    let questions = |connections: usize| {
+        let node = Rc::new(publishing(1_000, 3, "text"));
+        let seen = Port::of(&node, DATA).post("/digest/connect/query", &first(connections));
+        let told = seen.json();
+        let told = told.as_object().expect("an object");
+        assert_eq!(told.len(), connections);
+        for (at, (shown, publishers)) in told.iter().enumerate() {
+            assert_eq!(*shown, format!("10.0.0.1:{}_10.0.0.2:1", 1_000 + at));
+            assert_eq!(publishers.as_object().map(|it| it.len()), Some(3));
+        }
+        node.asked.get()
+    };
+
+    assert_eq!(questions(1_000), questions(1));
+}
+
+#[test]
+fn connections_that_hold_more_than_fits_in_memory_are_told_in_several_walks() {
+    let text = "x".repeat(data::GROUPED_BYTES_MAX / 8);
+    let node = Rc::new(publishing(7, 3, &text));
+    let walk = 21_usize.div_ceil(node.slice);
+
+    let seen = Port::of(&node, DATA).post("/digest/connect/query", &first(7));
+
+    let told = seen.json();
+    let told = told.as_object().expect("an object");
+    let shown: Vec<_> = told.keys().map(|shown| &shown[..13]).collect();
+    let expected: Vec<_> = (0..7)
+        .map(|at| format!("10.0.0.1:{}", 1_000 + at))
+        .collect();
+    assert_eq!(shown, expected);
+    assert!(
+        told.values()
+            .all(|it| it.as_object().is_some_and(|it| it.len() == 3))
+    );
+    assert_eq!(node.asked.get(), 4 * walk, "two at a time");
+}
+
+#[test]
+fn a_connection_that_alone_holds_more_than_fits_is_told_too() {
+    let text = "x".repeat(data::GROUPED_BYTES_MAX);
+    let node = Rc::new(publishing(2, 2, &text));
+
+    let seen = Port::of(&node, DATA).post("/digest/connect/query", &first(2));
+
+    let told = seen.json();
+    let told = told.as_object().expect("an object");
+    assert_eq!(told.len(), 2);
+    assert!(
+        told.values()
+            .all(|it| it.as_object().is_some_and(|it| it.len() == 2))
+    );
 }

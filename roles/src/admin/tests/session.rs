@@ -1,5 +1,7 @@
 //! The diagnosis of the session port.
 
+use rollcall_core::limits;
+
 use super::*;
 
 /// The shape of the capture, with the values of the fake; `object` alone says more than the original's null.
@@ -216,4 +218,58 @@ fn a_silent_core_is_an_error_and_not_a_shorter_answer() {
         assert_eq!(seen.json()["message"], "core 1 did not answer: it is busy");
     }
     assert_eq!(port.get("/api/servers/query").status, StatusCode::OK);
+}
+
+#[test]
+fn an_answer_that_takes_too_long_is_ended_and_not_shorter() {
+    let mut core = FakeCore::default();
+    for number in 0..1_000 {
+        let address = format!("10.0.0.1:{}", 1_000 + number);
+        core.connections.push(fake::connection(&address));
+    }
+    let mut node = fake::with_cores(vec![core]);
+    node.answers_within = limits::HTTP_ANSWER_MAX / 100;
+    let node = Rc::new(node);
+
+    let seen = Port::of(&node, SESSION).get("/connections/query");
+
+    assert_eq!(seen.status, StatusCode::SERVICE_UNAVAILABLE, "{seen:?}");
+    assert!(node.asked.get() <= 100, "{}", node.asked.get());
+}
+
+#[test]
+fn a_long_answer_lets_others_have_their_turn_after_each_piece() {
+    let mut core = FakeCore::default();
+    for number in 0..1_000 {
+        let address = format!("10.0.0.1:{}", 1_000 + number);
+        core.connections.push(fake::connection(&address));
+    }
+    let mut node = fake::with_cores(vec![core]);
+    node.slice = 1_000;
+    let node = Rc::new(node);
+
+    let seen = Port::of(&node, SESSION).get("/connections/details");
+
+    let pieces = seen.body.len() / limits::HTTP_CHUNK_BYTES;
+    assert!(pieces > 5, "{pieces}");
+    assert!(node.rests.get() >= pieces - 1, "{}", node.rests.get());
+}
+
+#[test]
+fn one_answer_at_a_time_is_held_as_a_whole() {
+    let node = golden();
+    let port = Port::of(&node, SESSION);
+    let path = "/digest/all/getDataInfoIdListGroupByCount";
+
+    let place = node.whole_answer.take();
+    assert_eq!(port.get(path).status, StatusCode::SERVICE_UNAVAILABLE);
+    drop(place);
+
+    assert_eq!(port.get(path).status, StatusCode::OK);
+    assert_eq!(port.get(path).status, StatusCode::OK, "it is given back");
+    assert!(
+        Port::of(&empty(), SESSION)
+            .get(path)
+            .is_ok("application/json", "[]")
+    );
 }
