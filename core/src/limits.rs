@@ -43,7 +43,8 @@ pub const RECEIVE_BYTES_PER_TURN_MAX: usize = 64 << 10;
 pub const PARTIAL_BYTES_PER_CORE_MAX: usize = 64 << 20;
 /// What a slow reader may owe beyond the frame in flight.
 pub const OWED_BYTES_MAX: usize = 256 << 10;
-/// From here a connection is cut: the soft bound, and one largest frame that was appended when there was still room.
+/// From here a connection is cut. The longest list queued for it does not count: it was appended when there was still room, and a list of any
+/// allowed size reaches whoever keeps reading.
 pub const OWED_BYTES_CUT: usize = OWED_BYTES_MAX + 2 * FRAME_BYTES_MAX;
 /// How long a closing connection may take to get rid of what was queued for it.
 pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
@@ -211,6 +212,8 @@ pub const ZONES_PER_DATUM_MAX: usize = 256;
 pub const FANOUT_SLICE: usize = 256;
 /// How long a client may take to acknowledge a push once it is in the kernel; also its time-out field.
 pub const PUSH_TIMEOUT: Duration = Duration::from_secs(4);
+/// Slowest acceptable reader of a long list: adds a second to the time-out for so many bytes, most of which it takes from the kernel only then.
+pub const PUSH_BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 /// Pause before a failed push is sent again; doubles up to the maximum.
 pub const PUSH_RETRY_MIN: Duration = Duration::from_millis(500);
 /// Longest pause between two tries.

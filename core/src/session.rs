@@ -321,7 +321,8 @@ impl Session {
         home == self.place.me.core || self.credits[home.index()] as usize > ahead
     }
 
-    /// Appends the own bytes of a push and says what has to be sent after them. Nothing if it went meanwhile.
+    /// Appends the own bytes of a push and says what has to be sent after them. Nothing if it went meanwhile, or if its list is longer than a
+    /// frame can be: its subscribers then wait for the next version.
     pub fn write_push(
         &mut self,
         connect_id: ConnectId,
@@ -330,7 +331,15 @@ impl Session {
     ) -> Option<Written> {
         let connection = self.connections.place(connect_id)?;
         let protocol = self.connections.at(connection).speaks?.protocol;
-        self.pushes.write(connection, protocol, request_id, out)
+        match self.pushes.write(connection, protocol, request_id, out) {
+            Ok(written) => written,
+            Err(_) => {
+                self.stats.pushes_too_long += 1;
+                self.pushes
+                    .take_back(&mut self.connections, connection, request_id);
+                None
+            }
+        }
     }
 
     /// The connection has no room for this push: it stays due until `Event::Writable`.

@@ -379,9 +379,18 @@ impl Pushes {
         connection: u32,
         request_id: u32,
     ) {
-        let at = connections.at(connection);
-        at.blocked = true;
-        strike(&mut at.unacknowledged, request_id);
+        connections.at(connection).blocked = true;
+        self.take_back(connections, connection, request_id);
+    }
+
+    /// A push was not sent after all.
+    pub(super) fn take_back(
+        &mut self,
+        connections: &mut Connections,
+        connection: u32,
+        request_id: u32,
+    ) {
+        strike(&mut connections.at(connection).unacknowledged, request_id);
         if let Some(push) = self.in_flight.remove(connection, request_id) {
             self.settle(push.group, push.is_change, request_id, None);
         }

@@ -45,6 +45,11 @@ impl Outgoing {
     pub fn owed(&self) -> usize {
         self.waiting.len()
     }
+
+    /// The same without the longest shared body: one list is never a debt, whatever its length.
+    pub(crate) fn debt(&self) -> usize {
+        self.waiting.len() - self.waiting.longest_body
+    }
 }
 
 /// Own bytes with shared bodies between them.
@@ -54,6 +59,7 @@ pub(crate) struct Batch {
     /// Bodies and the length of `own` before each.
     shared: Vec<(usize, Rc<Bytes>)>,
     shared_bytes: usize,
+    longest_body: usize,
     /// Ends of tagged parts, in bytes from the start.
     marks: Vec<(usize, u32)>,
 }
@@ -66,6 +72,7 @@ impl Batch {
 
     fn share(&mut self, body: Rc<Bytes>) {
         self.shared_bytes += body.len();
+        self.longest_body = self.longest_body.max(body.len());
         self.shared.push((self.own.len(), body));
     }
 
@@ -80,6 +87,7 @@ impl Batch {
         self.own.clear();
         self.shared.clear();
         self.shared_bytes = 0;
+        self.longest_body = 0;
         self.marks.clear();
         if self.own.capacity() > limits::POOLED_BUFFER_BYTES_MAX {
             self.own = Vec::new();
@@ -240,6 +248,7 @@ mod tests {
             own: batch.own.clone(),
             shared: batch.shared.clone(),
             shared_bytes: batch.shared_bytes,
+            longest_body: batch.longest_body,
             marks: batch.marks.clone(),
         }
     }
@@ -290,6 +299,22 @@ mod tests {
         }
 
         assert_eq!(sent, all);
+    }
+
+    #[test]
+    fn one_list_of_any_length_is_no_debt_and_a_second_one_is() {
+        let list = Rc::new(Bytes::from(vec![b'l'; 3 * limits::SHARED_COPY_BELOW]));
+        let short = Rc::new(Bytes::from(vec![b's'; limits::SHARED_COPY_BELOW]));
+        let mut out = Outgoing::default();
+        out.bytes().extend_from_slice(b"own");
+        out.shared(&list);
+        assert_eq!(out.debt(), 3);
+
+        out.shared(&short);
+        assert_eq!(out.debt(), 3 + short.len());
+
+        Flight::default().load(&mut out.waiting);
+        assert_eq!((out.owed(), out.debt()), (0, 0));
     }
 
     #[test]

@@ -294,7 +294,7 @@ fn offer<F: Framing, S: Service<F>>(
             "a complete frame of {len} bytes in {}",
             left.len()
         );
-        if out.owed() >= out.owed_bytes_max {
+        if out.debt() >= out.owed_bytes_max {
             break Rest::NoRoom;
         }
         match service.frame(id, &left[..len], out) {

@@ -24,7 +24,7 @@ impl<F: Framing> Net<F> {
         let Some(mut out) = connection.out.take() else {
             return;
         };
-        if out.owed() > self.settings.owed_bytes_cut {
+        if out.debt() > self.settings.owed_bytes_cut {
             connection.out = Some(out);
             return self.cut(key, EndedBy::Us(Reason::SlowReader));
         }

@@ -23,9 +23,9 @@ pub struct Settings {
     pub linger_bytes_max: usize,
     /// How long a socket that is being closed may wait for the kernel.
     pub release_max: Duration,
-    /// Owed bytes from which `has_room` says no and no further frame is offered.
+    /// Owed bytes from which `has_room` says no; without the longest body among them, from which no further frame is offered.
     pub owed_bytes_max: usize,
-    /// Owed bytes from which a connection is cut.
+    /// Owed bytes, without the longest body among them, from which a connection is cut.
     pub owed_bytes_cut: usize,
     /// All partial frames of this core together.
     pub partial_bytes_max: usize,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::bolt::{Head, Protocol, Shared};
+use crate::bolt::{FrameError, Head, Protocol, Shared};
 use crate::limits;
 use crate::message::{received_config_data, received_data};
 use crate::session::lane::Slice;
@@ -21,20 +21,26 @@ pub struct Written {
 }
 
 impl Pushes {
-    /// Appends the own bytes of a push to `out`. Nothing if its connection or topic went meanwhile.
+    /// Appends the own bytes of a push to `out`. Nothing if its connection or topic went meanwhile, or if its list is longer than a frame can be.
     pub(in crate::session) fn write(
         &mut self,
         connection: u32,
         protocol: Protocol,
         request_id: u32,
         out: &mut Vec<u8>,
-    ) -> Option<Written> {
-        let push = self.in_flight.find(connection, request_id)?;
-        let group = self.groups.get(push.group as usize)?;
+    ) -> Result<Option<Written>, FrameError> {
+        let Some(push) = self.in_flight.find(connection, request_id) else {
+            return Ok(None);
+        };
+        let Some(group) = self.groups.get(push.group as usize) else {
+            return Ok(None);
+        };
         let topic = &mut self.topics[group.topic as usize];
-        let body = topic.body.as_ref()?;
+        let (Some(body), Some(version)) = (topic.body.as_ref(), topic.version) else {
+            return Ok(None);
+        };
         // The body is the topic's newest, and so the version that goes with it.
-        push.version = topic.version?;
+        push.version = version;
         let crc = match topic.crc {
             Some(crc) => crc,
             None if protocol.has_crc() => *topic.crc.insert(crc32fast::hash(body)),
@@ -73,10 +79,10 @@ impl Pushes {
                 len: body.len(),
                 crc,
             },
-        );
-        Some(Written {
+        )?;
+        Ok(Some(Written {
             body: Rc::clone(body),
             tail,
-        })
+        }))
     }
 }

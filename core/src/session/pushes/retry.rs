@@ -65,14 +65,19 @@ impl Pushes {
         let mut next: Option<Instant> = None;
         let mut overdue = Vec::new();
         for &request_id in &at.unacknowledged {
-            let sent_at = self
-                .in_flight
-                .find(connection, request_id)
-                .and_then(|push| push.sent_at);
-            match sent_at.map(|sent_at| sent_at + limits::PUSH_TIMEOUT) {
-                Some(deadline) if deadline <= now => overdue.push(request_id),
-                Some(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
-                None => {}
+            let Some(push) = self.in_flight.find(connection, request_id) else {
+                continue;
+            };
+            let Some(sent_at) = push.sent_at else {
+                continue;
+            };
+            let body = self
+                .groups
+                .get(push.group as usize)
+                .map_or(0, |group| self.topics[group.topic as usize].body_len());
+            match sent_at + time_to_answer(body) {
+                deadline if deadline <= now => overdue.push(request_id),
+                deadline => next = Some(next.map_or(deadline, |next| next.min(deadline))),
             }
         }
         for request_id in overdue {
@@ -88,6 +93,12 @@ impl Pushes {
             self.alarms.push(Reverse((next, alarm)));
         }
     }
+}
+
+/// How long a client may take for a push of this length: much of a long one is still in the kernel when its last byte gets there.
+fn time_to_answer(body: usize) -> Duration {
+    let millis = body as u64 * 1000 / limits::PUSH_BYTES_PER_SECOND_MIN;
+    limits::PUSH_TIMEOUT + Duration::from_millis(millis)
 }
 
 fn retry_pause(failures: u32) -> Duration {

@@ -38,6 +38,10 @@ pub(super) struct Topic {
 }
 
 impl Topic {
+    pub(super) fn body_len(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| body.len())
+    }
+
     /// A push that needed the body is over.
     pub(super) fn release_body(&mut self) {
         self.in_flight -= 1;
