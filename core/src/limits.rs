@@ -200,16 +200,20 @@ pub const CLAIMS_PER_REGISTRATION_MAX: usize = 128;
 pub const LIST_BYTES: usize = 64 << 20;
 /// How long publishers are held whose connections ended, where a list would lose most of its own: clients that were cut are back within it.
 pub const PROTECT: Duration = Duration::from_millis(1500);
-/// Subscribers of one connection that get the same pushes.
-pub const SUBSCRIBERS_PER_GROUP_MAX: usize = 10_000;
+/// Subscribers that one connection has for one service: one is found among them by looking at each.
+pub const SUBSCRIBERS_PER_SERVICE_MAX: usize = 10_000;
 /// Services that one core knows: as a home, or because a connection of it subscribes.
 pub const SERVICES_PER_CORE_MAX: usize = 4_000_000;
 /// Bytes of published strings that one core keeps.
 pub const PUBLISHED_BYTES_PER_CORE_MAX: usize = 16 << 30;
 /// Zones in which one service has publishers.
 pub const ZONES_PER_DATUM_MAX: usize = 256;
-/// Groups handled in one slice of a fan-out, before requests have their turn again.
+/// Groups looked at in one slice of pushes, before requests have their turn again.
 pub const FANOUT_SLICE: usize = 256;
+/// Groups of one service looked at before the next service has its turn: so many that its list and its numbers stay in the nearest cache.
+pub const TOPIC_TURN: usize = 64;
+/// Pushes of one core that wait for their acknowledgement: request ids tell so many places apart.
+pub const PUSHES_IN_FLIGHT_MAX: usize = (1 << 22) - 1;
 /// How long a client may take to acknowledge a push once it is in the kernel; also its time-out field.
 pub const PUSH_TIMEOUT: Duration = Duration::from_secs(4);
 /// Slowest acceptable reader of a long list: adds a second to the time-out for so many bytes, most of which it takes from the kernel only then.

@@ -6,8 +6,10 @@
 //! plain calls when socket and home are on one core.
 
 pub mod answer;
+mod chain;
 pub mod connections;
 mod in_flight;
+mod index;
 mod interests;
 pub mod lane;
 pub mod pushes;

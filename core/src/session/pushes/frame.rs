@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::bolt::{FrameError, Head, Protocol, Shared};
 use crate::limits;
 use crate::message::{received_config_data, received_data};
+use crate::session::index::{ConnectionIndex, Index};
 use crate::session::lane::Slice;
 
 use super::Pushes;
@@ -24,7 +25,7 @@ impl Pushes {
     /// Appends the own bytes of a push to `out`. Nothing if its connection or topic went meanwhile, or if its list is longer than a frame can be.
     pub(in crate::session) fn write(
         &mut self,
-        connection: u32,
+        connection: ConnectionIndex,
         protocol: Protocol,
         request_id: u32,
         out: &mut Vec<u8>,
@@ -32,10 +33,9 @@ impl Pushes {
         let Some(push) = self.in_flight.find(connection, request_id) else {
             return Ok(None);
         };
-        let Some(group) = self.groups.get(push.group as usize) else {
-            return Ok(None);
-        };
-        let topic = &mut self.topics[group.topic as usize];
+        let push = &mut push.sending;
+        let group = &self.groups[push.group.place()];
+        let topic = &mut self.topics[group.topic.place()];
         let (Some(body), Some(version)) = (topic.body.as_ref(), topic.version) else {
             return Ok(None);
         };
