@@ -31,7 +31,7 @@ pub const STOOD_STILL_MIN: Duration = Duration::from_secs(2);
 pub const CATCH_UP_QUIET: Duration = Duration::from_millis(500);
 /// ... and for no longer than this.
 pub const CATCH_UP_MAX: Duration = Duration::from_secs(5);
-/// How long a begun frame may take, before its size is counted.
+/// How long a begun frame may take, before its size is counted; and how long it may get no byte, whatever its size.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 /// Slowest acceptable sender of a large frame: adds a second to the deadline for so many bytes.
 pub const FRAME_BYTES_PER_SECOND_MIN: usize = 64 << 10;
@@ -39,13 +39,18 @@ pub const FRAME_BYTES_PER_SECOND_MIN: usize = 64 << 10;
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Bytes handled per connection and turn before others have their turn.
 pub const RECEIVE_BYTES_PER_TURN_MAX: usize = 64 << 10;
-/// All partial frames of one core together; above it the largest and oldest connection is cut.
+/// All partial frames of one core together; above it those nearest to their deadline are cut, of a few such the largest.
 pub const PARTIAL_BYTES_PER_CORE_MAX: usize = 64 << 20;
 /// What a slow reader may owe beyond the frame in flight.
 pub const OWED_BYTES_MAX: usize = 256 << 10;
 /// From here a connection is cut. The longest list queued for it does not count: it was appended when there was still room, and a list of any
 /// allowed size reaches whoever keeps reading.
 pub const OWED_BYTES_CUT: usize = OWED_BYTES_MAX + 2 * FRAME_BYTES_MAX;
+/// What all connections of a core may owe together, a list that many of them owe counted once: above it those that took nothing for longest are
+/// cut, of a few such the one that owes most.
+pub const OWED_BYTES_PER_CORE_MAX: usize = 512 << 20;
+/// So many of those that get on least are compared when memory is short; the largest goes.
+pub const LEAST_COMPARED: usize = 16;
 /// How long a closing connection may take to get rid of what was queued for it.
 pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
 /// How long a connection that we shut waits for the peer's end, so that a reset does not destroy the last answer.
@@ -253,6 +258,7 @@ const _: () = {
     assert!(FRAME_BYTES_MAX < PARTIAL_BYTES_PER_CORE_MAX);
     assert!(NAME_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(OWED_BYTES_MAX + FRAME_BYTES_MAX <= OWED_BYTES_CUT);
+    assert!(OWED_BYTES_CUT < OWED_BYTES_PER_CORE_MAX);
     assert!(CONNECTIONS_PER_CORE_MAX < 1 << 24);
     assert!(RECEIVE_BUFFERS.is_power_of_two());
     assert!(RING_COMPLETIONS >= 4 * RING_SUBMISSIONS);

@@ -548,6 +548,7 @@ impl Driver {
         stats.connections_abandoned = trouble.abandoned;
         stats.ring_buffers_exhausted = trouble.no_buffers;
         stats.queue_partial_bytes = self.net.partial_bytes() as u64;
+        stats.queue_write_bytes = self.net.owed_bytes() as u64;
         stats.queue_outbox = (0..self.mesh.cores())
             .map(|core| self.mesh.owed(place(core)) as u64)
             .sum();

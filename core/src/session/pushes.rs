@@ -6,6 +6,7 @@
 //! looked at next is said by the agenda.
 
 mod agenda;
+mod body;
 mod frame;
 mod group;
 mod retry;
@@ -27,6 +28,7 @@ use crate::stats::Stats;
 use crate::tables::{Seed, Table};
 use crate::version::DatumVersion;
 
+pub use body::Body;
 pub use frame::Written;
 pub use group::Subscriber;
 pub use topic::TopicKey;
@@ -201,7 +203,7 @@ impl Pushes {
         }
         let is_newer = topic.version != Some(version);
         if is_newer || topic.wants_body {
-            topic.body = Some(Rc::new(body));
+            topic.body = Some(Rc::new(Body::new(body)));
             topic.crc = None;
             topic.wants_body = false;
         }

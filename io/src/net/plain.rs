@@ -396,7 +396,11 @@ impl Transport for PlainSockets {
             return;
         }
         self.stop_watching(key);
-        self.sockets[key.slot as usize] = None;
+        let socket = self.sockets[key.slot as usize].take();
+        if let Some(flight) = socket.and_then(|socket| socket.flight) {
+            let ended = io::Error::from(ErrorKind::ConnectionAborted);
+            self.events.push_back(Event::Sent(key, flight, Err(ended)));
+        }
         self.events.push_back(Event::Released(key));
     }
 

@@ -79,7 +79,7 @@ impl Pushes {
             .or_else(|| it.next_of_fanout())
     }
 
-    /// Has a group looked at when its topic has its turn, unless the fan-out in progress, or the one that the first body begins, will meet it.
+    /// Has a group looked at when its topic has its turn, unless the fan-out in progress will meet it.
     pub(super) fn enqueue(&mut self, group: GroupIndex) {
         let Some(it) = self.groups.get(group.place()) else {
             return;
@@ -93,11 +93,9 @@ impl Pushes {
     /// The same, ahead of the fan-out in progress.
     pub(super) fn enqueue_first(&mut self, group: GroupIndex) {
         let topic = self.groups[group.place()].topic;
-        let it = &mut self.topics[topic.place()];
-        if it.version.is_some() {
-            it.ready.push(&mut self.groups, group);
-            self.call(topic);
-        }
+        let ready = &mut self.topics[topic.place()].ready;
+        ready.push(&mut self.groups, group);
+        self.call(topic);
     }
 
     /// Puts a topic on the agenda if there is anything to do for it.

@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use crate::bolt::{FrameError, Head, Protocol, Shared};
 use crate::limits;
 use crate::message::{received_config_data, received_data};
@@ -11,12 +9,13 @@ use crate::session::index::{ConnectionIndex, Index};
 use crate::session::lane::Slice;
 
 use super::Pushes;
+use super::body::Body;
 
 /// The own bytes of a push, and the body to be sent after them.
 #[derive(Debug)]
 pub struct Written {
     /// Shared by all pushes of this body.
-    pub body: Rc<Bytes>,
+    pub body: Rc<Body>,
     /// Checksum to be sent after the body, where the protocol has one.
     pub tail: Option<[u8; 4]>,
 }

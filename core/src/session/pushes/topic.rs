@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use crate::machine::Instant;
 use crate::names::DataInfoId;
 use crate::session::chain::{Chain, Link, Linked};
 use crate::session::index::{GroupIndex, TopicIndex};
 use crate::session::lane::Slice;
 use crate::version::DatumVersion;
+
+use super::body::Body;
 
 /// A part of a datum that this core watches for its subscribers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +26,7 @@ pub(super) struct Topic {
     /// The newest version heard of; none until the first body came.
     pub(super) version: Option<DatumVersion>,
     /// Its bytes, held while a push needs them.
-    pub(super) body: Option<Rc<Bytes>>,
+    pub(super) body: Option<Rc<Body>>,
     pub(super) crc: Option<u32>,
     pub(super) changed_at: Instant,
     pub(super) groups: Vec<GroupIndex>,
