@@ -239,11 +239,13 @@ pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
 pub const BODY_CACHE_BYTES_MAX: usize = 64 << 20;
 /// The same by number.
 pub const BODY_CACHE_ENTRIES_MAX: usize = 100_000;
+/// Connections that ended while their request waited for a core, before they are looked for among those that still wait.
+pub const PARKED_GONE_MAX: usize = 4096;
 /// Requests that one core may have unanswered at another.
 pub const CREDITS_PER_CORE: u32 = 4096;
 /// A batch that grew beyond this many messages is not used again.
 pub const LANE_BATCH_KEPT_MAX: usize = 4096;
-/// Messages that may wait for one lane before `try_send` refuses; answers and ends of connections always find room.
+/// Messages that may wait for one lane. Beyond it a question is not asked, and a core leaves what its clients say, and their ends, in the kernel.
 pub const OUTBOX_MESSAGES_MAX: usize = 64 << 10;
 
 const _: () = {

@@ -308,7 +308,12 @@ impl Session {
             return true;
         }
         let home = self.home(data_info_id);
-        self.parked[home.index()].push_back(connect_id);
+        let (parked, connections) = (&mut self.parked[home.index()], &self.connections);
+        if parked.len() > limits::PARKED_GONE_MAX + connections.len() {
+            // Each connection waits once; the others have ended.
+            parked.retain(|&parked| connections.place(parked).is_some());
+        }
+        parked.push_back(connect_id);
         self.stats.mesh_waits += 1;
         false
     }

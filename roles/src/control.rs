@@ -251,8 +251,16 @@ impl Control {
         self.waiting
             .borrow_mut()
             .insert(ticket, Waiting { since, answer });
-        let mut mesh = self.mesh.borrow_mut();
-        mesh.send(Place::Core(core), Message::ToCore(question(ticket)));
+        let (mut mesh, core) = (self.mesh.borrow_mut(), Place::Core(core));
+        match question(ticket) {
+            question @ ToCore::Ask(..) => {
+                // A core for which so much waits is silent, and counts as such at once.
+                if mesh.try_send(core, Message::ToCore(question)).is_err() {
+                    self.waiting.borrow_mut().remove(&ticket);
+                }
+            }
+            command => mesh.send(core, Message::ToCore(command)),
+        }
         mesh.flush();
         receiver
     }
