@@ -117,6 +117,7 @@ impl<M: Send> Mesh<M> {
     /// is while there is none.
     pub fn send(&mut self, to: Place, message: M) {
         let index = self.index(to);
+        // Bounded by `has_room`, for which who makes such messages asks before.
         self.outgoing[index].outbox.push(message);
     }
 

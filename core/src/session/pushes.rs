@@ -212,6 +212,7 @@ impl Pushes {
             topic.changed_at = now;
             topic.begin_fanout();
         }
+        topic.drop_idle_body();
         self.call(index);
     }
 

@@ -27,6 +27,7 @@ impl<F: Framing> Net<F> {
             return;
         };
         let untold = if ended_by == EndedBy::Peer {
+            // Bounded by the connections: each ends once.
             self.ended.push_back((key, ended_by));
             None
         } else {
@@ -68,6 +69,7 @@ impl<F: Framing> Net<F> {
             return;
         };
         match connection.phase {
+            // Bounded by the connections: each ends once.
             Phase::Open => self.ended.push_back((key, ended_by)),
             Phase::Flushing(Some(untold)) => self.ended.push_back((key, untold)),
             Phase::Flushing(None) | Phase::Lingering => {}
