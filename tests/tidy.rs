@@ -36,6 +36,11 @@ const IMPORTS: [(&str, &[&str]); 3] = [
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 700;
 
+/// What lengthens a queue: double-ended ones, and the vector in which the mesh keeps what finds no slot.
+const GROWTH: [&str; 3] = [".push_back(", ".push_front(", "outbox.push("];
+/// How far above such a line the comment on its bound may begin.
+const BOUND_LINES_ABOVE_MAX: usize = 8;
+
 const EVERYWHERE: &[&str] = &[""];
 const OUTSIDE_IO: &[&str] = &["core/", "roles/", "bench/", "tests/"];
 /// The yardstick of the bench does what the kernel must and nothing else, so it has a ring of its own.
@@ -174,15 +179,11 @@ fn functions_fit_on_a_screen_and_files_in_a_head() {
 }
 
 #[test]
-fn a_queue_names_its_bound() {
-    let queues = rust_sources()
-        .into_iter()
-        .filter(|source| source.is_in(OURS) && source.program().contains("VecDeque<"));
-    let unbounded = queues.filter(|source| !source.text.contains("limits::"));
+fn a_queue_is_bounded_where_it_grows() {
+    let ours = rust_sources();
+    let ours = ours.iter().filter(|source| source.is_in(OURS));
 
-    tidy(
-        unbounded.map(|source| format!("{}: VecDeque without a bound from limits.rs", source.path)),
-    );
+    tidy(ours.flat_map(|source| unbounded_growth(&source.path, source.program())));
 }
 
 #[test]
@@ -406,6 +407,41 @@ fn long_functions(source: &Source) -> Vec<String> {
     faults
 }
 
+/// Lines that lengthen a queue, with no bound in sight: the function uses no limit, and no comment just above says what bounds the queue.
+fn unbounded_growth(path: &str, program: &str) -> Vec<String> {
+    let lines: Vec<_> = program.lines().map(str::trim_start).collect();
+    let mut faults = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        if !GROWTH.iter().any(|growth| line.contains(growth)) {
+            continue;
+        }
+        let head = lines[..index].iter().rposition(|line| is_function(line));
+        let end = lines[index..].iter().position(|line| is_function(line));
+        let function = &lines[head.unwrap_or(0)..end.map_or(lines.len(), |end| index + end)];
+        let mut code = function.iter().filter(|line| !line.starts_with("//"));
+        let uses_limit = code.any(|line| {
+            let mut limits = line.split("limits::").skip(1);
+            limits.any(|rest| {
+                rest.split(|c: char| !is_of_name(c))
+                    .next()
+                    .is_some_and(|name| name.ends_with("_MAX"))
+            })
+        });
+        let mut above = lines[index.saturating_sub(BOUND_LINES_ABOVE_MAX)..index].iter();
+        if !uses_limit && !above.any(|line| line.starts_with("// Bounded by ")) {
+            let number = index + 1;
+            faults.push(format!(
+                "{path}:{number}: a queue grows: compare with a limit, or say `// Bounded by …`"
+            ));
+        }
+    }
+    faults
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'
+}
+
 fn is_function(line: &str) -> bool {
     let mut words = line.split_whitespace().skip_while(|word| {
         matches!(
@@ -443,5 +479,26 @@ fn a_function_is_measured_from_its_head_to_its_brace() {
     assert_eq!(
         measured(long),
         ["a.rs:4: 71 lines: pub(crate) async fn long() {"]
+    );
+}
+
+#[test]
+fn a_queue_grows_only_beside_its_bound() {
+    let growing = |before: &str, after: &str| {
+        let program =
+            format!("fn f() {{\n{before}    self.queue.push_back(1);\n{after}}}\nfn g() {{}}\n");
+        unbounded_growth("a.rs", &program).len()
+    };
+
+    assert_eq!(growing("", ""), 1);
+    assert_eq!(growing("    // limits::THINGS_MAX\n", ""), 1, "named only");
+    assert_eq!(growing("    wait(limits::RETRY);\n", ""), 1, "no bound");
+    assert_eq!(
+        growing("    // Bounded by the things: each is in it once.\n", ""),
+        0
+    );
+    assert_eq!(
+        growing("", "    if self.queue.len() > limits::THINGS_MAX {}\n"),
+        0
     );
 }

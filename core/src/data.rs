@@ -280,6 +280,7 @@ impl Data {
         let datum = self.datums.get_mut(data_info_id);
         let datum = datum.expect("the caller has just changed it");
         if datum.advance(version) {
+            // Bounded by the datums: each is in it once until it was told.
             self.changed.push_back(data_info_id.clone());
         }
         version

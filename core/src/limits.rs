@@ -31,7 +31,7 @@ pub const STOOD_STILL_MIN: Duration = Duration::from_secs(2);
 pub const CATCH_UP_QUIET: Duration = Duration::from_millis(500);
 /// ... and for no longer than this.
 pub const CATCH_UP_MAX: Duration = Duration::from_secs(5);
-/// How long a begun frame may take, before its size is counted.
+/// How long a begun frame may take, before its size is counted; and how long it may get no byte, whatever its size.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 /// Slowest acceptable sender of a large frame: adds a second to the deadline for so many bytes.
 pub const FRAME_BYTES_PER_SECOND_MIN: usize = 64 << 10;
@@ -39,12 +39,18 @@ pub const FRAME_BYTES_PER_SECOND_MIN: usize = 64 << 10;
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Bytes handled per connection and turn before others have their turn.
 pub const RECEIVE_BYTES_PER_TURN_MAX: usize = 64 << 10;
-/// All partial frames of one core together; above it the largest and oldest connection is cut.
+/// All partial frames of one core together; above it those nearest to their deadline are cut, of a few such the largest.
 pub const PARTIAL_BYTES_PER_CORE_MAX: usize = 64 << 20;
 /// What a slow reader may owe beyond the frame in flight.
 pub const OWED_BYTES_MAX: usize = 256 << 10;
-/// From here a connection is cut: the soft bound, and one largest frame that was appended when there was still room.
+/// From here a connection is cut. The longest list queued for it does not count: it was appended when there was still room, and a list of any
+/// allowed size reaches whoever keeps reading.
 pub const OWED_BYTES_CUT: usize = OWED_BYTES_MAX + 2 * FRAME_BYTES_MAX;
+/// What all connections of a core may owe together, a list that many of them owe counted once: above it those that took nothing for longest are
+/// cut, of a few such the one that owes most.
+pub const OWED_BYTES_PER_CORE_MAX: usize = 512 << 20;
+/// So many of those that get on least are compared when memory is short; the largest goes.
+pub const LEAST_COMPARED: usize = 16;
 /// How long a closing connection may take to get rid of what was queued for it.
 pub const CLOSE_FLUSH_MAX: Duration = Duration::from_secs(5);
 /// How long a connection that we shut waits for the peer's end, so that a reset does not destroy the last answer.
@@ -212,18 +218,24 @@ pub const CLAIMS_PER_REGISTRATION_MAX: usize = 128;
 pub const LIST_BYTES: usize = 64 << 20;
 /// How long publishers are held whose connections ended, where a list would lose most of its own: clients that were cut are back within it.
 pub const PROTECT: Duration = Duration::from_millis(1500);
-/// Subscribers of one connection that get the same pushes.
-pub const SUBSCRIBERS_PER_GROUP_MAX: usize = 10_000;
+/// Subscribers that one connection has for one service: one is found among them by looking at each.
+pub const SUBSCRIBERS_PER_SERVICE_MAX: usize = 10_000;
 /// Services that one core knows: as a home, or because a connection of it subscribes.
 pub const SERVICES_PER_CORE_MAX: usize = 4_000_000;
 /// Bytes of published strings that one core keeps.
 pub const PUBLISHED_BYTES_PER_CORE_MAX: usize = 16 << 30;
 /// Zones in which one service has publishers.
 pub const ZONES_PER_DATUM_MAX: usize = 256;
-/// Groups handled in one slice of a fan-out, before requests have their turn again.
+/// Groups looked at in one slice of pushes, before requests have their turn again.
 pub const FANOUT_SLICE: usize = 256;
+/// Groups of one service looked at before the next service has its turn: so many that its list and its numbers stay in the nearest cache.
+pub const TOPIC_TURN: usize = 64;
+/// Pushes of one core that wait for their acknowledgement: request ids tell so many places apart.
+pub const PUSHES_IN_FLIGHT_MAX: usize = (1 << 22) - 1;
 /// How long a client may take to acknowledge a push once it is in the kernel; also its time-out field.
 pub const PUSH_TIMEOUT: Duration = Duration::from_secs(4);
+/// Slowest acceptable reader of a long list: adds a second to the time-out for so many bytes, most of which it takes from the kernel only then.
+pub const PUSH_BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 /// Pause before a failed push is sent again; doubles up to the maximum.
 pub const PUSH_RETRY_MIN: Duration = Duration::from_millis(500);
 /// Longest pause between two tries.
@@ -240,11 +252,13 @@ pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
 pub const BODY_CACHE_BYTES_MAX: usize = 64 << 20;
 /// The same by number.
 pub const BODY_CACHE_ENTRIES_MAX: usize = 100_000;
+/// Connections that ended while their request waited for a core, before they are looked for among those that still wait.
+pub const PARKED_GONE_MAX: usize = 4096;
 /// Requests that one core may have unanswered at another.
 pub const CREDITS_PER_CORE: u32 = 4096;
 /// A batch that grew beyond this many messages is not used again.
 pub const LANE_BATCH_KEPT_MAX: usize = 4096;
-/// Messages that may wait for one lane before `try_send` refuses; answers and ends of connections always find room.
+/// Messages that may wait for one lane. Beyond it a question is not asked, and a core leaves what its clients say, and their ends, in the kernel.
 pub const OUTBOX_MESSAGES_MAX: usize = 64 << 10;
 
 const _: () = {
@@ -259,6 +273,7 @@ const _: () = {
     assert!(FRAME_BYTES_MAX < PARTIAL_BYTES_PER_CORE_MAX);
     assert!(NAME_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(OWED_BYTES_MAX + FRAME_BYTES_MAX <= OWED_BYTES_CUT);
+    assert!(OWED_BYTES_CUT < OWED_BYTES_PER_CORE_MAX);
     assert!(CONNECTIONS_PER_CORE_MAX < 1 << 24);
     assert!(RECEIVE_BUFFERS.is_power_of_two());
     assert!(RING_COMPLETIONS >= 4 * RING_SUBMISSIONS);

@@ -6,8 +6,10 @@
 //! plain calls when socket and home are on one core.
 
 pub mod answer;
+mod chain;
 pub mod connections;
 mod in_flight;
+mod index;
 mod interests;
 pub mod lane;
 pub mod pushes;
@@ -307,7 +309,12 @@ impl Session {
             return true;
         }
         let home = self.home(data_info_id);
-        self.parked[home.index()].push_back(connect_id);
+        let (parked, connections) = (&mut self.parked[home.index()], &self.connections);
+        if parked.len() > limits::PARKED_GONE_MAX + connections.len() {
+            // Each connection waits once; the others have ended.
+            parked.retain(|&parked| connections.place(parked).is_some());
+        }
+        parked.push_back(connect_id);
         self.stats.mesh_waits += 1;
         false
     }
@@ -322,7 +329,8 @@ impl Session {
         home == self.place.me.core || self.credits[home.index()] as usize > ahead
     }
 
-    /// Appends the own bytes of a push and says what has to be sent after them. Nothing if it went meanwhile.
+    /// Appends the own bytes of a push and says what has to be sent after them. Nothing if it went meanwhile, or if its list is longer than a
+    /// frame can be: its subscribers then wait for the next version.
     pub fn write_push(
         &mut self,
         connect_id: ConnectId,
@@ -331,7 +339,15 @@ impl Session {
     ) -> Option<Written> {
         let connection = self.connections.place(connect_id)?;
         let protocol = self.connections.at(connection).speaks?.protocol;
-        self.pushes.write(connection, protocol, request_id, out)
+        match self.pushes.write(connection, protocol, request_id, out) {
+            Ok(written) => written,
+            Err(_) => {
+                self.stats.pushes_too_long += 1;
+                self.pushes
+                    .take_back(&mut self.connections, connection, request_id);
+                None
+            }
+        }
     }
 
     /// The connection has no room for this push: it stays due until `Event::Writable`.

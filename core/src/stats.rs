@@ -208,6 +208,7 @@ stats! {
             pushes_refused = "refused",
             pushes_timed_out = "timed_out",
             pushes_lost = "connection_closed",
+            pushes_too_long = "too_long",
         }
         /// Pushes sent again.
         Counter "pushes_retried_total" { pushes_retried }

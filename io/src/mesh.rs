@@ -113,13 +113,22 @@ impl<M: Send> Mesh<M> {
 
     /// Queues a message behind all earlier ones to the same place; a place may write to itself. It leaves with the next flush.
     ///
-    /// Always finds room: for answers and ends of connections, and for what a credit was taken for.
+    /// It is never refused, as it must arrive. Whoever takes in what makes such messages asks [`Self::has_room`] before, and leaves it where it
+    /// is while there is none.
     pub fn send(&mut self, to: Place, message: M) {
         let index = self.index(to);
+        // Bounded by `has_room`, for which who makes such messages asks before.
         self.outgoing[index].outbox.push(message);
     }
 
-    /// Queues a message like `send`, or gives it back when too many wait.
+    /// Whether all data cores keep up: fewer messages wait for each than may. What one of them has in hand is made room for all the same.
+    pub fn has_room(&self) -> bool {
+        let waiting = self.outgoing[..self.cores].iter();
+        let mut waiting = waiting.map(|lane| lane.outbox.len());
+        waiting.all(|messages| messages < limits::OUTBOX_MESSAGES_MAX)
+    }
+
+    /// Queues a message like `send`, or gives it back when too many wait: for what may be told to ask again.
     pub fn try_send(&mut self, to: Place, message: M) -> Result<(), M> {
         if self.owed(to) >= limits::OUTBOX_MESSAGES_MAX {
             return Err(message);
@@ -305,6 +314,29 @@ mod tests {
 
         assert_eq!(writer.try_send(core(1), 7), Err(7));
         assert_eq!(writer.try_send(Place::Control, 7), Ok(()));
+    }
+
+    #[test]
+    fn a_core_that_takes_nothing_leaves_no_room_until_it_does() {
+        let mut meshes = connect_with::<u32>(&[ringer(), ringer()], &ringer(), 1);
+        let mut writer = meshes.remove(0);
+        let mut reader = meshes.remove(0);
+        let most = limits::OUTBOX_MESSAGES_MAX as u32;
+        (0..=most).for_each(|message| writer.send(Place::Control, message));
+        assert!(
+            writer.has_room(),
+            "the control executor holds up no clients"
+        );
+        writer.send(core(1), 0);
+        writer.flush();
+
+        (0..most).for_each(|message| writer.send(core(1), message));
+        writer.flush();
+        assert!(!writer.has_room());
+
+        received(&mut reader);
+        writer.flush();
+        assert!(writer.has_room());
     }
 
     #[test]

@@ -315,6 +315,11 @@ impl<F: Framing> Net<F> {
         self.transport.trouble()
     }
 
+    /// Bytes that all connections owe together; a list that many of them owe counts once.
+    pub fn owed_bytes(&self) -> usize {
+        self.pool.owed()
+    }
+
     /// Bytes of begun frames held right now.
     pub fn partial_bytes(&self) -> usize {
         self.partial_bytes

@@ -249,8 +249,16 @@ impl Control {
         question: impl FnOnce(Ticket) -> ToCore,
     ) -> oneshot::Receiver<ToControl> {
         let (ticket, answer) = self.expect_word();
-        let mut mesh = self.mesh.borrow_mut();
-        mesh.send(Place::Core(core), Message::ToCore(question(ticket)));
+        let (mut mesh, core) = (self.mesh.borrow_mut(), Place::Core(core));
+        match question(ticket) {
+            question @ ToCore::Ask(..) => {
+                // A core for which so much waits is silent, and counts as such at once.
+                if mesh.try_send(core, Message::ToCore(question)).is_err() {
+                    self.waiting.borrow_mut().remove(&ticket);
+                }
+            }
+            command => mesh.send(core, Message::ToCore(command)),
+        }
         mesh.flush();
         answer
     }

@@ -325,6 +325,7 @@ impl Driver {
                 bell.pass(self.roles.now.monotonic).await;
             } else {
                 let deadline = self.next_timeout();
+                let hears_clients = self.mesh.has_room();
                 let Self {
                     net,
                     mesh,
@@ -335,7 +336,7 @@ impl Driver {
                 bell.wait(|| {
                     mesh.is_quiet()
                         && files.as_mut().is_none_or(Directory::prepare_sleep)
-                        && net.prepare_sleep(roles.now, deadline)
+                        && (!hears_clients || net.prepare_sleep(roles.now, deadline))
                 })
                 .await;
             }
@@ -350,7 +351,10 @@ impl Driver {
         self.tick();
         // First: the write of the turn before has ended, and its memory, still near, takes the records of this one.
         let mut worked = self.hear_disk();
-        worked |= self.net.poll(self.roles.now, &mut self.roles);
+        // The ends of clients, and some of what they say, make messages that no credit bounds and that must arrive.
+        if self.mesh.has_room() {
+            worked |= self.net.poll(self.roles.now, &mut self.roles);
+        }
         self.roles.attend();
         worked |= self.receive();
         worked |= self.hand_over();
@@ -560,6 +564,7 @@ impl Driver {
         stats.connections_abandoned = trouble.abandoned;
         stats.ring_buffers_exhausted = trouble.no_buffers;
         stats.queue_partial_bytes = self.net.partial_bytes() as u64;
+        stats.queue_write_bytes = self.net.owed_bytes() as u64;
         stats.queue_outbox = (0..self.mesh.cores())
             .map(|core| self.mesh.owed(place(core)) as u64)
             .sum();

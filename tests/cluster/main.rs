@@ -37,6 +37,7 @@ macro_rules! or_skip {
 }
 
 mod bad_input;
+mod big_lists;
 mod claims;
 mod clients;
 mod closes;

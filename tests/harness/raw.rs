@@ -7,6 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::PATIENCE;
 use crate::frame::{Frame, HEARTBEAT, Kind};
 use crate::hessian::Value;
@@ -26,6 +28,9 @@ pub enum Acknowledge {
     Never,
 }
 
+/// What is read at once.
+const CHUNK_BYTES: u32 = 64 << 10;
+
 /// A connection to a session.
 #[derive(Debug)]
 pub struct RawClient {
@@ -36,6 +41,8 @@ pub struct RawClient {
     heard: VecDeque<Frame>,
     next_id: u32,
     ended: bool,
+    /// How long it rests after each 64 KiB it has read.
+    rest: Duration,
     /// How pushes are acknowledged.
     pub acknowledge: Acknowledge,
 }
@@ -61,7 +68,25 @@ impl RawClient {
 
     /// Connects, unless it is refused: a session that is full may have ended the connection before this side has looked at it.
     pub fn try_connect(session: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&session, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&session, PATIENCE)?)
+    }
+
+    /// Connects as one that reads slowly, so many bytes a second, and whose kernel takes little ahead of it.
+    pub fn connect_slowly(session: SocketAddr, bytes_per_second: u32) -> Self {
+        let socket = Socket::new(Domain::for_address(session), Type::STREAM, None);
+        let socket = socket.expect("a descriptor is left");
+        socket
+            .set_recv_buffer_size(64 << 10)
+            .expect("a socket of ours");
+        socket
+            .connect(&session.into())
+            .expect("the session takes connections");
+        let client = Self::over(socket.into()).expect("a socket of ours");
+        let rest = Duration::from_secs(1) * CHUNK_BYTES / bytes_per_second;
+        Self { rest, ..client }
+    }
+
+    fn over(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
@@ -70,6 +95,7 @@ impl RawClient {
             heard: VecDeque::new(),
             next_id: 0,
             ended: false,
+            rest: Duration::ZERO,
             acknowledge: Acknowledge::Success,
         })
     }
@@ -300,10 +326,14 @@ impl RawClient {
             self.stream
                 .set_read_timeout(Some(left))
                 .expect("a socket of ours");
-            let mut chunk = [0; 64 * 1024];
+            let mut chunk = [0; CHUNK_BYTES as usize];
             match self.stream.read(&mut chunk) {
                 Ok(0) => self.ended = true,
-                Ok(length) => self.bytes.extend(&chunk[..length]),
+                Ok(length) => {
+                    self.bytes.extend(&chunk[..length]);
+                    let share = u32::try_from(length).expect("a chunk is short");
+                    std::thread::park_timeout(self.rest * share / CHUNK_BYTES);
+                }
                 Err(error)
                     if matches!(
                         error.kind(),

@@ -113,7 +113,9 @@ fn a_content_with_a_shared_part_is_the_same_frame() {
 
             let begun = head_of(&frame).begin(&mut out);
             out.extend_from_slice(own);
-            let crc = begun.finish_with_shared(&mut out, Shared::of(shared));
+            let crc = begun
+                .finish_with_shared(&mut out, Shared::of(shared))
+                .unwrap();
 
             let sent = [
                 &out[b"a frame before".len()..],

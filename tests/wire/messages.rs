@@ -297,7 +297,10 @@ fn a_push_to_one_more_subscriber_allocates_nothing() {
         let head = rollcall_core::bolt::Head::request(Protocol::V2 { crc: true }, 1, 4_000, class);
         let begun = head.begin(&mut out);
         write_prefix(&mut out, &prefix, ids.iter());
-        assert!(begun.finish_with_shared(&mut out, shared).is_some());
+        assert!(matches!(
+            begun.finish_with_shared(&mut out, shared),
+            Ok(Some(_))
+        ));
     });
 
     assert_eq!(usage.allocations, 0);

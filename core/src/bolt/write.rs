@@ -5,7 +5,7 @@
 
 use crc32fast::Hasher;
 
-use super::{CODEC_HESSIAN, Frame, Kind, Protocol, Status};
+use super::{CODEC_HESSIAN, Frame, FrameError, Kind, Protocol, Status};
 
 /// Everything in front of the content of a frame that is to be written.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,8 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Writes a whole frame whose content is what `content` appends.
+    /// Writes a whole frame whose content is what `content` appends: an answer, which is about as long as what it answers. One that were too
+    /// long for a frame would leave nothing.
     pub fn write(&self, out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
         let begun = self.begin(out);
         content(out);
@@ -155,26 +156,35 @@ impl Shared {
 
 impl Begun {
     /// Fills in the length of the content and appends the checksum, if the protocol has one.
-    pub fn finish(self, out: &mut Vec<u8>) {
-        let crc = self.finish_with_shared(out, Shared { len: 0, crc: 0 });
-        out.extend(crc.into_iter().flatten());
+    fn finish(self, out: &mut Vec<u8>) {
+        if let Ok(crc) = self.finish_with_shared(out, Shared { len: 0, crc: 0 }) {
+            out.extend(crc.into_iter().flatten());
+        }
     }
 
     /// Fills in the length of a content that continues with a shared part.
     ///
-    /// The caller sends the shared part after the bytes in `out`, then the four bytes of the answer, if there are any.
-    pub fn finish_with_shared(self, out: &mut [u8], shared: Shared) -> Option<[u8; 4]> {
-        let content_len = out.len() - self.content_at + shared.len;
-        let content_len = i32::try_from(content_len)
-            .expect("what is sent was received in bounded pieces, together far below 2 GiB");
+    /// The caller sends the shared part after the bytes in `out`, then the four bytes of the answer, if there are any. Of a frame that is too
+    /// long for its length field nothing stays in `out`.
+    pub fn finish_with_shared(
+        self,
+        out: &mut Vec<u8>,
+        shared: Shared,
+    ) -> Result<Option<[u8; 4]>, FrameError> {
+        let bytes = out.len() - self.content_at + shared.len;
+        let Ok(content_len) = i32::try_from(bytes) else {
+            out.truncate(self.start);
+            let limit = i32::MAX as usize;
+            return Err(FrameError::TooLarge { bytes, limit });
+        };
         out[self.content_len_at..][..CONTENT_LEN_LEN].copy_from_slice(&content_len.to_be_bytes());
-        self.crc.then(|| {
+        Ok(self.crc.then(|| {
             let mut crc = Hasher::new();
             crc.update(&out[self.start..]);
-            let shared_len = shared.len.try_into().expect("usize fits u64");
+            let shared_len = shared.len as u64;
             crc.combine(&Hasher::new_with_initial_len(shared.crc, shared_len));
             crc.finalize().to_be_bytes()
-        })
+        }))
     }
 }
 
@@ -256,6 +266,7 @@ mod tests {
         out.extend(b"own ");
         let crc = begun
             .finish_with_shared(&mut out, Shared::of(shared))
+            .unwrap()
             .unwrap();
 
         let sent = [&out[..], shared, &crc].concat();
@@ -269,8 +280,24 @@ mod tests {
         let begun = Head::request(Protocol::V1, 1, 4_000, "a.B").begin(&mut out);
         let crc = begun.finish_with_shared(&mut out, Shared { len: 4, crc: 0 });
 
-        assert_eq!(crc, None);
+        assert_eq!(crc, Ok(None));
         out.extend(b"body");
         assert_eq!(frame(&out).content, b"body");
+    }
+
+    #[test]
+    fn a_content_beyond_the_length_field_is_an_error_that_leaves_nothing() {
+        for protocol in [Protocol::V1, Protocol::V2 { crc: true }] {
+            let mut out = b"a frame before".to_vec();
+            let begun = Head::request(protocol, 1, 4_000, "a.B").begin(&mut out);
+            out.extend(b"own");
+            let len = i32::MAX as usize - 2;
+
+            let written = begun.finish_with_shared(&mut out, Shared { len, crc: 0 });
+
+            let (bytes, limit) = (len + 3, i32::MAX as usize);
+            assert_eq!(written, Err(FrameError::TooLarge { bytes, limit }));
+            assert_eq!(out, b"a frame before");
+        }
     }
 }

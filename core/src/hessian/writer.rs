@@ -227,7 +227,8 @@ impl<'o> Writer<'o> {
         match u8::try_from(len) {
             Ok(short) => self.tagged(b'n', &[short]),
             Err(_) => {
-                let len = i32::try_from(len).expect("lists have far fewer than 2^31 items");
+                // A list of more items is longer than a frame can be, which is found when its frame is written.
+                let len = i32::try_from(len).unwrap_or(i32::MAX);
                 self.tagged(b'l', &len.to_be_bytes());
             }
         }

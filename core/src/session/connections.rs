@@ -8,6 +8,8 @@ use crate::limits;
 use crate::names::{ConnectId, CoreId, Name};
 
 use super::answer::ReplyTo;
+use super::in_flight::Unacknowledged;
+use super::index::{ConnectionIndex, GroupIndex, Index};
 
 /// One connected client.
 #[derive(Debug)]
@@ -25,9 +27,8 @@ pub struct Connection {
     /// The application of its last registration.
     pub app: Option<Name>,
     /// Push groups of this connection.
-    pub(super) groups: Vec<u32>,
-    /// Request ids of pushes that wait for their acknowledgement.
-    pub(super) unacknowledged: Vec<u32>,
+    pub(super) groups: Vec<GroupIndex>,
+    pub(super) unacknowledged: Unacknowledged,
     /// Its outgoing window is full; groups wait until it drains.
     pub(super) blocked: bool,
     /// A look at its unacknowledged pushes is due already.
@@ -85,7 +86,7 @@ impl CoreSet {
 /// The connections of one core, each at the place that its id names.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    by_slot: Vec<Option<u32>>,
+    by_slot: Vec<Option<ConnectionIndex>>,
     places: Slab<Connection>,
 }
 
@@ -119,31 +120,31 @@ impl Connections {
         if slot >= self.by_slot.len() {
             self.by_slot.resize(slot + 1, None);
         }
-        self.by_slot[slot] = Some(u32::try_from(place).expect("descriptors are fewer"));
+        self.by_slot[slot] = Some(ConnectionIndex::of(place));
     }
 
     /// The place of this very connection, not of one that had its slot before or has it now.
-    pub(super) fn place(&self, connect_id: ConnectId) -> Option<u32> {
+    pub(super) fn place(&self, connect_id: ConnectId) -> Option<ConnectionIndex> {
         let place = self
             .by_slot
             .get(connect_id.slot as usize)
             .copied()
             .flatten()?;
-        (self.places[place as usize].connect_id == connect_id).then_some(place)
+        (self.places[place.place()].connect_id == connect_id).then_some(place)
     }
 
-    pub(super) fn at(&mut self, place: u32) -> &mut Connection {
-        &mut self.places[place as usize]
+    pub(super) fn at(&mut self, index: ConnectionIndex) -> &mut Connection {
+        &mut self.places[index.place()]
     }
 
-    pub(super) fn peek(&self, place: u32) -> &Connection {
-        &self.places[place as usize]
+    pub(super) fn peek(&self, index: ConnectionIndex) -> &Connection {
+        &self.places[index.place()]
     }
 
     pub(super) fn close(&mut self, connect_id: ConnectId) -> Option<Connection> {
         let place = self.place(connect_id)?;
         self.by_slot[connect_id.slot as usize] = None;
-        Some(self.places.remove(place as usize))
+        Some(self.places.remove(place.place()))
     }
 
     pub(super) fn len(&self) -> usize {

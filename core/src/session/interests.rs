@@ -310,6 +310,7 @@ impl Interests {
             if let Some(watched) = self.watched.get_mut(&data_info_id) {
                 watched.postponed_until = None;
             }
+            // Bounded by the services watched: each is in one of the two once.
             self.changed.push_back(data_info_id);
         }
         while let Some(data_info_id) = self.changed.pop_front() {
@@ -351,6 +352,7 @@ impl Interests {
             .map_or(DatumVersion::NOTHING_KNOWN, |view| view.version);
         if !watched.asked_owner {
             watched.asked_owner = true;
+            // Bounded by the services watched: each is asked about once at a time.
             self.unanswered
                 .push_back((now + limits::RESEND_AFTER, data_info_id.clone()));
         }
@@ -365,6 +367,7 @@ impl Interests {
         let Some(watched) = self.watched.get_mut(&data_info_id) else {
             return;
         };
+        // Bounded by the services watched: each is in one of the two once.
         if !std::mem::replace(&mut watched.changed, true) {
             self.changed.push_back(data_info_id);
         } else if !watched.asking.is_empty()
@@ -403,6 +406,7 @@ impl Interests {
                     let bytes = view.encode(slice);
                     stats.bodies_encoded += 1;
                     self.cached_bytes += bytes.len();
+                    // Bounded by `evict` at the end of the turn.
                     self.cached
                         .push_back((data_info_id.clone(), slice.clone(), version));
                     let body = Body {

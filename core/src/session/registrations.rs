@@ -270,6 +270,7 @@ impl Registrations {
             EndedBy::Peer | EndedBy::Silence => self.remove_all_of(connect_id, true, needs),
             EndedBy::Us if self.ledger.count_declared(connect_id) == 0 => {}
             // All it declared stays: which of a client's connections is the later cannot be told for certain.
+            // Bounded by the publishers that are kept: only who has some is awaited.
             EndedBy::Us => self.graces.push_back((now + self.grace, connect_id)),
         }
     }

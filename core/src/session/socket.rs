@@ -6,10 +6,11 @@ use crate::limits;
 use crate::machine::Now;
 use crate::message::Boxes;
 use crate::meta::Side;
-use crate::names::{ConnectId, CoreId, Name, Scope};
+use crate::names::{ConnectId, CoreId};
 use crate::publisher::{Holder, Order, Publisher};
 
 use super::answer::{Answer, Kind, Refusal};
+use super::index::ConnectionIndex;
 use super::lane::{Asked, Lane, Slice, Tally, ToHome, ToSocket};
 use super::pushes::{Joined, Need, Seat, Subscriber, TopicKey};
 use super::request::Declared;
@@ -19,7 +20,7 @@ impl Session {
     pub(super) fn on_publish(
         &mut self,
         now: Now,
-        connection: u32,
+        connection: ConnectionIndex,
         asked: Asked,
         declared: Declared,
         boxes: Boxes,
@@ -57,7 +58,7 @@ impl Session {
     pub(super) fn on_unpublish(
         &mut self,
         now: Now,
-        connection: u32,
+        connection: ConnectionIndex,
         asked: Asked,
         declared: Declared,
         out: &mut Vec<Effect>,
@@ -122,7 +123,6 @@ impl Session {
             seat.key.slice = Slice::Nothing;
         }
         self.rise_above_emptied(now, &seat, out);
-        self.leave_other_slice(&seat, &declared);
         let is_known = self.pushes.has(&seat, &declared.register_id);
         let connection = self.connections.at(place);
         connection.remember_app(&declared.app);
@@ -153,23 +153,7 @@ impl Session {
         Ok(())
     }
 
-    /// A client that may subscribe again, or no longer, has the seat of before until it registers anew.
-    fn leave_other_slice(&mut self, seat: &Seat, declared: &Declared) {
-        let slice = match (&seat.key.slice, seat.scope) {
-            (Slice::Config, _) => return,
-            (Slice::Nothing, Scope::Zone) => Slice::Zone(Name::clone(&seat.zone)),
-            (Slice::Nothing, _) => Slice::All,
-            _ => Slice::Nothing,
-        };
-        self.leave(seat.showing(slice), declared);
-    }
-
     fn unsubscribe(&mut self, seat: Seat, declared: &Declared) {
-        self.leave(seat.showing(Slice::Nothing), declared);
-        self.leave(seat, declared);
-    }
-
-    fn leave(&mut self, seat: Seat, declared: &Declared) {
         let place = seat.connection;
         let register_id = &declared.register_id;
         let needs = &mut self.push_needs;

@@ -1,5 +1,6 @@
 //! The session machine, told what happened and asked what it does about it; time is a number.
 
+mod agenda;
 mod closes;
 mod groups;
 mod interests;

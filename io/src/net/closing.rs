@@ -9,7 +9,9 @@
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::{Deadline, EndedBy, Framing, Key, Net, Phase, Reason, Service};
+use rollcall_core::limits;
+
+use super::{Connection, Deadline, EndedBy, Framing, Key, Net, Phase, Reason, Service};
 
 impl<F: Framing> Net<F> {
     /// Decides the end of an open connection; what is queued is written first if `ended_by` allows it.
@@ -25,6 +27,7 @@ impl<F: Framing> Net<F> {
             return;
         };
         let untold = if ended_by == EndedBy::Peer {
+            // Bounded by the connections: each ends once.
             self.ended.push_back((key, ended_by));
             None
         } else {
@@ -66,6 +69,7 @@ impl<F: Framing> Net<F> {
             return;
         };
         match connection.phase {
+            // Bounded by the connections: each ends once.
             Phase::Open => self.ended.push_back((key, ended_by)),
             Phase::Flushing(Some(untold)) => self.ended.push_back((key, untold)),
             Phase::Flushing(None) | Phase::Lingering => {}
@@ -132,6 +136,44 @@ impl<F: Framing> Net<F> {
             }
         }
         acted
+    }
+
+    /// Whom to cut when memory is short: of the few connections that are nearest to missing this deadline, because they get on least, the one
+    /// with the largest size. Looks at no others, however many there are.
+    pub(super) fn worst(
+        &mut self,
+        deadline: Deadline,
+        size: impl Fn(&Connection) -> usize,
+    ) -> Option<(Key, &Connection)> {
+        let nearest: Vec<_> = std::iter::from_fn(|| self.take_nearest(deadline))
+            .take(limits::LEAST_COMPARED)
+            .collect();
+        for &key in &nearest {
+            self.schedule(key, deadline);
+        }
+        let slots = &mut self.slots;
+        let size_of = |key: &Key| slots.find(*key).map_or(0, |connection| size(connection));
+        let key = nearest.into_iter().max_by_key(size_of)?;
+        self.slots.find(key).map(|connection| (key, &*connection))
+    }
+
+    /// Takes out the entry of the connection that is nearest to missing this deadline.
+    fn take_nearest(&mut self, deadline: Deadline) -> Option<Key> {
+        let latest = self.now + self.timeout(deadline);
+        loop {
+            let (at, key) = self.slots.take_first(deadline)?;
+            let Some(key) = key else { continue };
+            let due = self
+                .slots
+                .find(key)
+                .and_then(|connection| connection.due(deadline, &self.settings));
+            match due {
+                // It got on since the entry was made, and has another place.
+                Some(due) if due.min(latest) > at => self.schedule(key, deadline),
+                Some(_) => return Some(key),
+                None => {}
+            }
+        }
     }
 
     fn miss(&mut self, key: Key, deadline: Deadline) {

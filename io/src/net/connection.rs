@@ -1,6 +1,7 @@
 //! One accepted socket as this core sees it: what came, what is owed, and how far its end is.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rollcall_core::machine::Instant;
 
@@ -24,6 +25,8 @@ pub(crate) struct Connection {
     pub(crate) begun_at: Instant,
     pub(crate) out: Option<Box<Outgoing>>,
     pub(crate) flying: bool,
+    /// Length of the flight.
+    pub(crate) flight_bytes: usize,
     pub(crate) progressed_at: Instant,
     pub(crate) phase: Phase,
     pub(crate) close_by: Instant,
@@ -75,6 +78,7 @@ impl Connection {
             begun_at: now,
             out: None,
             flying: false,
+            flight_bytes: 0,
             progressed_at: now,
             phase: Phase::Open,
             close_by: now,
@@ -107,6 +111,12 @@ impl Connection {
         self.flying || self.out.as_ref().is_some_and(|out| out.owed() > 0)
     }
 
+    /// Bytes queued and in flight.
+    pub(crate) fn owed(&self) -> usize {
+        let flight = if self.flying { self.flight_bytes } else { 0 };
+        flight + self.out.as_ref().map_or(0, |out| out.owed())
+    }
+
     /// Notes received bytes.
     pub(crate) fn count_received(&mut self, now: Instant, turn: u64, bytes: usize) {
         if self.turn != turn {
@@ -132,10 +142,15 @@ impl Connection {
             Deadline::Idle => {
                 (open && self.takes_frames()).then(|| self.received_at + settings.idle_close)
             }
-            Deadline::Frame => (self.takes_frames() && !self.partial.is_empty()).then(|| {
+            Deadline::Frame => (open && !self.partial.is_empty()).then(|| {
+                if !self.takes_frames() {
+                    // What we do not take is never late; it is only the last to go when memory is short.
+                    return Instant(u64::MAX);
+                }
                 let extra = self.partial.len() as u64 * 1000
                     / settings.frame_bytes_per_second_min.max(1) as u64;
-                self.begun_at + settings.frame_deadline + std::time::Duration::from_millis(extra)
+                let whole = self.begun_at + settings.frame_deadline + Duration::from_millis(extra);
+                whole.min(self.received_at + settings.frame_deadline)
             }),
             Deadline::Write => self
                 .flying

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use rollcall_core::limits;
+use rollcall_core::session::pushes::Body;
 
 /// The bytes queued for one connection behind the send in flight. Empty ones go back to the core's pool.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ impl Outgoing {
     }
 
     /// Appends a body that many connections send. A large one is written from where it is, without a copy.
-    pub fn shared(&mut self, body: &Rc<Bytes>) {
+    pub fn shared(&mut self, body: &Rc<Body>) {
         if body.len() < limits::SHARED_COPY_BELOW {
             self.waiting.own.extend_from_slice(body);
         } else {
@@ -45,6 +45,11 @@ impl Outgoing {
     pub fn owed(&self) -> usize {
         self.waiting.len()
     }
+
+    /// The same without the longest shared body: one list is never a debt, whatever its length.
+    pub(crate) fn debt(&self) -> usize {
+        self.waiting.len() - self.waiting.longest_body
+    }
 }
 
 /// Own bytes with shared bodies between them.
@@ -52,26 +57,58 @@ impl Outgoing {
 pub(crate) struct Batch {
     own: Vec<u8>,
     /// Bodies and the length of `own` before each.
-    shared: Vec<(usize, Rc<Bytes>)>,
+    shared: Vec<(usize, Rc<Body>)>,
     shared_bytes: usize,
+    longest_body: usize,
+    /// How much of it is counted among what the core's connections owe.
+    charged: Charged,
     /// Ends of tagged parts, in bytes from the start.
     marks: Vec<(usize, u32)>,
 }
 
+/// Bytes and bodies of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Charged {
+    own: usize,
+    bodies: usize,
+}
+
 impl Batch {
+    /// Counts what was queued since the last call among what is owed. A body that others owe too is there already.
+    pub(crate) fn charge(&mut self, owed: &mut usize) {
+        *owed += self.own.len() - self.charged.own;
+        for (_, body) in &self.shared[self.charged.bodies..] {
+            *owed += if body.owe() { body.len() } else { 0 };
+        }
+        self.charged = Charged {
+            own: self.own.len(),
+            bodies: self.shared.len(),
+        };
+    }
+
+    /// Nothing of it is owed any more.
+    pub(crate) fn discharge(&mut self, owed: &mut usize) {
+        let Charged { own, bodies } = std::mem::take(&mut self.charged);
+        *owed -= own;
+        for (_, body) in &self.shared[..bodies] {
+            *owed -= if body.settle() { body.len() } else { 0 };
+        }
+    }
+
     /// All its bytes.
     pub(crate) fn len(&self) -> usize {
         self.own.len() + self.shared_bytes
     }
 
-    fn share(&mut self, body: Rc<Bytes>) {
+    fn share(&mut self, body: Rc<Body>) {
         self.shared_bytes += body.len();
+        self.longest_body = self.longest_body.max(body.len());
         self.shared.push((self.own.len(), body));
     }
 
     /// Memory it holds, whether used or not.
     pub(crate) fn held_bytes(&self) -> usize {
-        let parts = self.shared.capacity() * size_of::<(usize, Rc<Bytes>)>();
+        let parts = self.shared.capacity() * size_of::<(usize, Rc<Body>)>();
         self.own.capacity() + parts + self.marks.capacity() * size_of::<(usize, u32)>()
     }
 
@@ -80,6 +117,7 @@ impl Batch {
         self.own.clear();
         self.shared.clear();
         self.shared_bytes = 0;
+        self.longest_body = 0;
         self.marks.clear();
         if self.own.capacity() > limits::POOLED_BUFFER_BYTES_MAX {
             self.own = Vec::new();
@@ -116,6 +154,16 @@ impl Flight {
     /// Memory it holds, whether used or not.
     pub(crate) fn held_bytes(&self) -> usize {
         self.batch.held_bytes()
+    }
+
+    /// All its bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Nothing of it is owed any more.
+    pub(crate) fn discharge(&mut self, owed: &mut usize) {
+        self.batch.discharge(owed);
     }
 
     /// Makes it ready for the next batch.
@@ -200,6 +248,8 @@ impl Flight {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn rest(flight: &Flight) -> Vec<u8> {
@@ -210,7 +260,10 @@ mod tests {
 
     #[test]
     fn a_send_cut_at_any_byte_goes_on_with_the_next() {
-        let body = Rc::new(Bytes::from(vec![b'b'; limits::SHARED_COPY_BELOW]));
+        let body = Rc::new(Body::new(Bytes::from(vec![
+            b'b';
+            limits::SHARED_COPY_BELOW
+        ])));
         let mut out = Outgoing::default();
         let mut expected = Vec::new();
         for prefix in ["one", "", "three"] {
@@ -240,6 +293,8 @@ mod tests {
             own: batch.own.clone(),
             shared: batch.shared.clone(),
             shared_bytes: batch.shared_bytes,
+            longest_body: batch.longest_body,
+            charged: batch.charged,
             marks: batch.marks.clone(),
         }
     }
@@ -266,7 +321,10 @@ mod tests {
 
     #[test]
     fn one_send_takes_a_bounded_number_of_parts_and_the_next_takes_the_rest() {
-        let body = Rc::new(Bytes::from(vec![b'b'; limits::SHARED_COPY_BELOW]));
+        let body = Rc::new(Body::new(Bytes::from(vec![
+            b'b';
+            limits::SHARED_COPY_BELOW
+        ])));
         let mut out = Outgoing::default();
         for _ in 0..limits::SEND_PARTS_MAX {
             out.bytes().push(b'p');
@@ -290,6 +348,53 @@ mod tests {
         }
 
         assert_eq!(sent, all);
+    }
+
+    #[test]
+    fn one_list_of_any_length_is_no_debt_and_a_second_one_is() {
+        let list = Rc::new(Body::new(Bytes::from(vec![
+            b'l';
+            3 * limits::SHARED_COPY_BELOW
+        ])));
+        let short = Rc::new(Body::new(Bytes::from(vec![
+            b's';
+            limits::SHARED_COPY_BELOW
+        ])));
+        let mut out = Outgoing::default();
+        out.bytes().extend_from_slice(b"own");
+        out.shared(&list);
+        assert_eq!(out.debt(), 3);
+
+        out.shared(&short);
+        assert_eq!(out.debt(), 3 + short.len());
+
+        Flight::default().load(&mut out.waiting);
+        assert_eq!((out.owed(), out.debt()), (0, 0));
+    }
+
+    #[test]
+    fn a_list_that_many_owe_is_owed_once_until_the_last_has_it() {
+        let list = Rc::new(Body::new(Bytes::from(vec![
+            b'l';
+            limits::SHARED_COPY_BELOW
+        ])));
+        let (mut first, mut second) = (Outgoing::default(), Outgoing::default());
+        let mut owed = 0;
+        for out in [&mut first, &mut second] {
+            out.bytes().extend_from_slice(b"own");
+            out.waiting.charge(&mut owed);
+            out.shared(&list);
+            out.waiting.charge(&mut owed);
+        }
+        assert_eq!(owed, 2 * 3 + list.len());
+
+        let mut flight = Flight::default();
+        flight.load(&mut first.waiting);
+        flight.discharge(&mut owed);
+        assert_eq!(owed, 3 + list.len());
+
+        second.waiting.discharge(&mut owed);
+        assert_eq!(owed, 0);
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl PlainSockets {
                 return;
             };
             match listener.accept() {
+                // Bounded by `ACCEPTS_PER_TURN_MAX`: all are taken up before the next are accepted.
                 Ok((stream, _)) => self
                     .events
                     .push_back(Event::Accepted(OwnedFd::from(stream))),
@@ -251,6 +252,7 @@ impl PlainSockets {
             return self.watch(key);
         }
         let flight = socket.flight.take().expect("just borrowed");
+        // Bounded by the sockets: each has one flight.
         self.events.push_back(Event::Sent(key, flight, result));
     }
 
@@ -396,7 +398,12 @@ impl Transport for PlainSockets {
             return;
         }
         self.stop_watching(key);
-        self.sockets[key.slot as usize] = None;
+        let socket = self.sockets[key.slot as usize].take();
+        // Bounded by the sockets: each has one flight and is released once.
+        if let Some(flight) = socket.and_then(|socket| socket.flight) {
+            let ended = io::Error::from(ErrorKind::ConnectionAborted);
+            self.events.push_back(Event::Sent(key, flight, Err(ended)));
+        }
         self.events.push_back(Event::Released(key));
     }
 

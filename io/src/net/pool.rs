@@ -10,6 +10,8 @@ pub(crate) struct Pool {
     outgoing: Shelf<Box<Outgoing>>,
     flights: Shelf<Box<Flight>>,
     partials: Shelf<Vec<u8>>,
+    /// Bytes of all queues and flights that are in use.
+    owed: usize,
 }
 
 impl Pool {
@@ -20,8 +22,19 @@ impl Pool {
         out
     }
 
+    /// Bytes that all connections owe together, as of their last charge.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// Counts what was queued.
+    pub(crate) fn charge(&mut self, out: &mut Outgoing) {
+        out.waiting.charge(&mut self.owed);
+    }
+
     /// Takes a queue back.
     pub(crate) fn keep_outgoing(&mut self, mut out: Box<Outgoing>) {
+        out.waiting.discharge(&mut self.owed);
         out.waiting.clear();
         out.wants_room = false;
         self.outgoing.keep(out);
@@ -34,6 +47,7 @@ impl Pool {
 
     /// Takes a flight back.
     pub(crate) fn keep_flight(&mut self, mut flight: Box<Flight>) {
+        flight.discharge(&mut self.owed);
         flight.clear();
         self.flights.keep(flight);
     }

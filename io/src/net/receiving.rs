@@ -151,6 +151,7 @@ impl<F: Framing> Net<F> {
         }
         self.after_append(key);
         if stops {
+            self.schedule(key, Deadline::Frame);
             self.update_reading(key);
         }
     }
@@ -209,22 +210,12 @@ impl<F: Framing> Net<F> {
         }
     }
 
-    /// Cuts the largest begun frames, oldest first among equals, until all of them together fit.
+    /// Cuts begun frames that get on least until all of them together fit: neither many small ones nor a few that were begun large and left
+    /// so keep others from ending theirs.
     fn bound_partials(&mut self) {
         while self.partial_bytes > self.settings.partial_bytes_max {
-            let largest = self
-                .slots
-                .iter()
-                .filter(|(_, connection)| {
-                    connection.phase == Phase::Open && connection.partial.capacity() > 0
-                })
-                .max_by_key(|(_, connection)| {
-                    (
-                        connection.partial.capacity(),
-                        std::cmp::Reverse(connection.begun_at),
-                    )
-                });
-            let Some((key, connection)) = largest else {
+            let size = |connection: &Connection| connection.partial.capacity();
+            let Some((key, connection)) = self.worst(Deadline::Frame, size) else {
                 return;
             };
             tracing::warn!(peer = %connection.peer, bytes = connection.partial.len(), "begun frame cut: too many on this core");
@@ -294,7 +285,7 @@ fn offer<F: Framing, S: Service<F>>(
             "a complete frame of {len} bytes in {}",
             left.len()
         );
-        if out.owed() >= out.owed_bytes_max {
+        if out.debt() >= out.owed_bytes_max {
             break Rest::NoRoom;
         }
         match service.frame(id, &left[..len], out) {

@@ -271,6 +271,7 @@ impl NetRing {
                 generation: key.generation,
                 ..Socket::default()
             };
+            // Bounded by the sockets: each is released once.
             self.released.push_back(key);
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::outgoing::Flight;
-use super::{Deadline, EndedBy, Framing, Key, Net, Phase, Reason, Service};
+use super::{Connection, Deadline, EndedBy, Framing, Key, Net, Phase, Reason, Service};
 
 impl<F: Framing> Net<F> {
     pub(super) fn start_sends(&mut self) {
@@ -14,6 +14,22 @@ impl<F: Framing> Net<F> {
         // Nothing was marked meanwhile except by cuts, which have nothing to send.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
+        self.bound_owed();
+    }
+
+    /// Cuts those that get on least until all that is owed fits.
+    fn bound_owed(&mut self) {
+        let mut freed = 0;
+        while self.pool.owed() > self.settings.owed_bytes_per_core_max + freed {
+            let Some((key, connection)) = self.worst(Deadline::Write, Connection::owed) else {
+                return;
+            };
+            let (peer, bytes) = (connection.peer, connection.flight_bytes);
+            tracing::warn!(%peer, bytes, "slow reader cut: all readers of this core owe too much");
+            // Its flight comes back in a later turn.
+            freed += bytes;
+            self.cut(key, EndedBy::Us(Reason::SlowReader));
+        }
     }
 
     fn start_send(&mut self, key: Key) {
@@ -24,13 +40,14 @@ impl<F: Framing> Net<F> {
         let Some(mut out) = connection.out.take() else {
             return;
         };
-        if out.owed() > self.settings.owed_bytes_cut {
+        if out.debt() > self.settings.owed_bytes_cut {
             connection.out = Some(out);
             return self.cut(key, EndedBy::Us(Reason::SlowReader));
         }
         if out.owed() == 0 && !out.wants_room {
             return self.pool.keep_outgoing(out);
         }
+        self.pool.charge(&mut out);
         if connection.flying || connection.phase == Phase::Releasing {
             connection.out = Some(out);
             return;
@@ -39,6 +56,7 @@ impl<F: Framing> Net<F> {
             let mut flight = self.pool.flight();
             flight.load(&mut out.waiting);
             connection.flying = true;
+            connection.flight_bytes = flight.len();
             connection.progressed_at = self.now;
             self.transport.send(key, flight);
         }

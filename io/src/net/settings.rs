@@ -9,7 +9,7 @@ use rollcall_core::limits;
 pub struct Settings {
     /// A connection without a received byte for so long is closed.
     pub idle_close: Duration,
-    /// How long a begun frame may take, before its size is counted.
+    /// How long a begun frame may take, before its size is counted, and how long it may get no byte.
     pub frame_deadline: Duration,
     /// Adds a second to the frame deadline for so many received bytes.
     pub frame_bytes_per_second_min: usize,
@@ -23,10 +23,12 @@ pub struct Settings {
     pub linger_bytes_max: usize,
     /// How long a socket that is being closed may wait for the kernel.
     pub release_max: Duration,
-    /// Owed bytes from which `has_room` says no and no further frame is offered.
+    /// Owed bytes from which `has_room` says no; without the longest body among them, from which no further frame is offered.
     pub owed_bytes_max: usize,
-    /// Owed bytes from which a connection is cut.
+    /// Owed bytes, without the longest body among them, from which a connection is cut.
     pub owed_bytes_cut: usize,
+    /// What all connections of this core may owe together.
+    pub owed_bytes_per_core_max: usize,
     /// All partial frames of this core together.
     pub partial_bytes_max: usize,
     /// Bytes received per connection and turn before others have their turn.
@@ -54,6 +56,7 @@ impl Default for Settings {
             release_max: limits::RELEASE_MAX,
             owed_bytes_max: limits::OWED_BYTES_MAX,
             owed_bytes_cut: limits::OWED_BYTES_CUT,
+            owed_bytes_per_core_max: limits::OWED_BYTES_PER_CORE_MAX,
             partial_bytes_max: limits::PARTIAL_BYTES_PER_CORE_MAX,
             receive_bytes_per_turn_max: limits::RECEIVE_BYTES_PER_TURN_MAX,
             connections_max: limits::CONNECTIONS_PER_CORE_MAX,

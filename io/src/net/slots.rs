@@ -16,8 +16,8 @@ pub(crate) struct Slots {
     free: Vec<u32>,
     live: usize,
     most: usize,
-    /// At most one entry per slot and kind; looked at again when it passes, so that traffic never touches it.
-    deadlines: BinaryHeap<Reverse<(Instant, u32, Deadline)>>,
+    /// By kind, at most one entry per slot; looked at again when it passes, so that traffic never touches it.
+    deadlines: [BinaryHeap<Reverse<(Instant, u32)>>; Deadline::ALL.len()],
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Slots {
             free: Vec::new(),
             live: 0,
             most,
-            deadlines: BinaryHeap::new(),
+            deadlines: Default::default(),
         }
     }
 
@@ -147,32 +147,47 @@ impl Slots {
             .unwrap_or(u64::MAX)
             .max(1);
         let rounded = Instant(at.0.div_ceil(grain).saturating_mul(grain));
-        self.deadlines.push(Reverse((rounded, slot, kind)));
+        self.deadlines[kind as usize].push(Reverse((rounded, slot)));
     }
 
     /// Takes out the next entry that has passed.
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<(Option<Key>, Deadline)> {
-        let &Reverse((at, slot, kind)) = self.deadlines.peek()?;
-        if at > now {
-            return None;
-        }
-        self.deadlines.pop();
+        let has_passed = |kind: &Deadline| self.first(*kind).is_some_and(|at| at <= now);
+        let kind = Deadline::ALL.into_iter().find(has_passed)?;
+        let (_, key) = self.take_first(kind)?;
+        Some((key, kind))
+    }
+
+    /// Takes out the first entry of a kind, whether it has passed or not, with the connection that is there.
+    pub(crate) fn take_first(&mut self, kind: Deadline) -> Option<(Instant, Option<Key>)> {
+        let Reverse((at, slot)) = self.deadlines[kind as usize].pop()?;
         let place = &mut self.slots[slot as usize];
         place.scheduled &= !kind.bit();
         let key = place.connection.is_some().then_some(Key {
             slot,
             generation: place.generation,
         });
-        Some((key, kind))
+        Some((at, key))
     }
 
     /// When the next entry passes.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.deadlines.peek().map(|Reverse((at, ..))| *at)
+        let firsts = Deadline::ALL
+            .into_iter()
+            .filter_map(|kind| self.first(kind));
+        firsts.min()
+    }
+
+    fn first(&self, kind: Deadline) -> Option<Instant> {
+        self.deadlines[kind as usize]
+            .peek()
+            .map(|Reverse((at, _))| *at)
     }
 }
 
 impl Deadline {
+    pub(crate) const ALL: [Self; 4] = [Self::Idle, Self::Frame, Self::Write, Self::Close];
+
     fn bit(self) -> u8 {
         1 << self as u8
     }

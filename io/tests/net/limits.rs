@@ -15,6 +15,9 @@ over_both_transports!(
     a_reader_that_owes_too_much_is_cut,
     room_is_told_to_whoever_asked_for_it,
     begun_frames_share_one_budget_and_the_largest_is_cut,
+    many_small_frames_that_do_not_end_cost_no_large_one_that_does,
+    readers_that_owe_too_much_together_are_cut_and_no_other,
+    a_list_that_many_readers_owe_counts_once,
     a_connection_beyond_the_limit_is_refused_and_counted,
     a_full_core_accepts_again_when_a_connection_ends,
 );
@@ -121,6 +124,90 @@ fn begun_frames_share_one_budget_and_the_largest_is_cut(kind: TransportKind) {
     );
     small.write_all(&message[5_000..]).expect("room");
     assert_eq!(receive(&mut small, message.len()), message);
+}
+
+fn many_small_frames_that_do_not_end_cost_no_large_one_that_does(kind: TransportKind) {
+    const SMALL: usize = 4_000;
+    let settings = Settings {
+        partial_bytes_max: 101 * SMALL,
+        ..Settings::default()
+    };
+    let server = Server::start(kind, 1, &Reply::Echo, &settings);
+    let mut begun: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    for client in &mut begun {
+        let unfinished = &frame(&[1; 10_000])[..SMALL];
+        client.write_all(unfinished).expect("room");
+    }
+    server.wait_until(0, |net| net.partial_bytes() == 100 * SMALL);
+    let mut large = server.connect();
+    let message = frame(&[2; 120_000]);
+
+    for piece in message.chunks(10_000) {
+        large.write_all(piece).expect("it is not cut");
+        server.ask(0, |net, _| net.connections());
+    }
+
+    assert_eq!(receive(&mut large, message.len()), message);
+    assert_eq!(server.closed().1, EndedBy::Us(Reason::PartialLimit));
+}
+
+fn readers_that_owe_too_much_together_are_cut_and_no_other(kind: TransportKind) {
+    let settings = Settings {
+        owed_bytes_per_core_max: 10_000_000,
+        ..Settings::default()
+    };
+    let server = Server::start(kind, 1, &Reply::Nothing, &settings);
+    let mut modest = server.connect_with_small_window();
+    let modest_id = server.opened();
+    let queue = |id, bytes: usize| {
+        server.ask(0, move |net, _| {
+            let out = net.out(id).expect("an open connection");
+            out.bytes().resize(bytes, 7);
+        });
+    };
+    let greedy: Vec<_> = (0..4)
+        .map(|_| (server.connect_with_small_window(), server.opened()))
+        .collect();
+    queue(modest_id, 1_000_000);
+
+    for (_, id) in &greedy {
+        queue(*id, 4_000_000);
+    }
+
+    for _ in 0..2 {
+        let (id, ended_by) = server.closed();
+        assert_ne!(id, modest_id);
+        assert_eq!(ended_by, EndedBy::Us(Reason::SlowReader));
+    }
+    server.wait_until(0, |net| net.owed_bytes() == 9_000_000);
+    receive(&mut modest, 1_000_000);
+    server.wait_until(0, |net| net.owed_bytes() == 8_000_000);
+    drop(greedy);
+    server.wait_until(0, |net| net.owed_bytes() == 0);
+}
+
+fn a_list_that_many_readers_owe_counts_once(kind: TransportKind) {
+    let list = vec![3; 4 << 20];
+    let settings = Settings {
+        owed_bytes_per_core_max: 2 * list.len(),
+        ..Settings::default()
+    };
+    let server = Server::start(kind, 1, &Reply::WithBody(list.clone()), &settings);
+    let request = frame(b"list");
+    let mut readers: Vec<_> = (0..10)
+        .map(|_| server.connect_with_small_window())
+        .collect();
+
+    for reader in &mut readers {
+        reader.write_all(&request).expect("room");
+    }
+
+    let all = list.len() + 10 * request.len();
+    server.wait_until(0, move |net| net.owed_bytes() == all);
+    for reader in &mut readers {
+        receive(reader, request.len() + list.len());
+    }
+    server.wait_until(0, |net| net.owed_bytes() == 0);
 }
 
 fn a_connection_beyond_the_limit_is_refused_and_counted(kind: TransportKind) {

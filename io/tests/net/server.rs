@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rollcall_core::names::ConnectId;
+use rollcall_core::session::pushes::Body;
 use rollcall_io::clock::Clock;
 use rollcall_io::executor::{Bell, RunningCore, Seat, available_cpus, plan_cores, start_core};
 use rollcall_io::listener::bind_all;
@@ -87,7 +88,7 @@ pub(crate) enum Reply {
 pub(crate) struct Script {
     pub(crate) reply: Reply,
     seen: mpsc::Sender<Seen>,
-    body: Option<Rc<Bytes>>,
+    body: Option<Rc<Body>>,
 }
 
 impl Script {
@@ -109,7 +110,7 @@ impl Service<Lengths> for Script {
             Reply::WithBody(body) => {
                 let shared = self
                     .body
-                    .get_or_insert_with(|| Rc::new(Bytes::from(body.clone())));
+                    .get_or_insert_with(|| Rc::new(Body::new(Bytes::from(body.clone()))));
                 out.bytes().extend_from_slice(bytes);
                 out.shared(shared);
                 out.mark(7);

@@ -2,39 +2,44 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
-use crate::bolt::{Head, Protocol, Shared};
+use crate::bolt::{FrameError, Head, Protocol, Shared};
 use crate::limits;
 use crate::message::{received_config_data, received_data};
+use crate::session::index::{ConnectionIndex, Index};
 use crate::session::lane::Slice;
 
 use super::Pushes;
+use super::body::Body;
 
 /// The own bytes of a push, and the body to be sent after them.
 #[derive(Debug)]
 pub struct Written {
     /// Shared by all pushes of this body.
-    pub body: Rc<Bytes>,
+    pub body: Rc<Body>,
     /// Checksum to be sent after the body, where the protocol has one.
     pub tail: Option<[u8; 4]>,
 }
 
 impl Pushes {
-    /// Appends the own bytes of a push to `out`. Nothing if its connection or topic went meanwhile.
+    /// Appends the own bytes of a push to `out`. Nothing if its connection or topic went meanwhile, or if its list is longer than a frame can be.
     pub(in crate::session) fn write(
         &mut self,
-        connection: u32,
+        connection: ConnectionIndex,
         protocol: Protocol,
         request_id: u32,
         out: &mut Vec<u8>,
-    ) -> Option<Written> {
-        let push = self.in_flight.find(connection, request_id)?;
-        let group = self.groups.get(push.group as usize)?;
-        let topic = &mut self.topics[group.topic as usize];
-        let body = topic.body.as_ref()?;
+    ) -> Result<Option<Written>, FrameError> {
+        let Some(push) = self.in_flight.find(connection, request_id) else {
+            return Ok(None);
+        };
+        let push = &mut push.sending;
+        let group = &self.groups[push.group.place()];
+        let topic = &mut self.topics[group.topic.place()];
+        let (Some(body), Some(version)) = (topic.body.as_ref(), topic.version) else {
+            return Ok(None);
+        };
         // The body is the topic's newest, and so the version that goes with it.
-        push.version = topic.version?;
+        push.version = version;
         let crc = match topic.crc {
             Some(crc) => crc,
             None if protocol.has_crc() => *topic.crc.insert(crc32fast::hash(body)),
@@ -73,10 +78,10 @@ impl Pushes {
                 len: body.len(),
                 crc,
             },
-        );
-        Some(Written {
+        )?;
+        Ok(Some(Written {
             body: Rc::clone(body),
             tail,
-        })
+        }))
     }
 }

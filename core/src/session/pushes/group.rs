@@ -2,6 +2,8 @@
 
 use crate::machine::Instant;
 use crate::names::{Name, RegisterId, Scope};
+use crate::session::chain::{Chain, Link, Linked};
+use crate::session::index::{ConnectionIndex, GroupIndex, PushIndex, TopicIndex};
 use crate::session::lane::Slice;
 use crate::session::request::Declared;
 use crate::version::DatumVersion;
@@ -11,19 +13,24 @@ use super::topic::TopicKey;
 /// The subscribers of one connection that one push can serve: same service, scope and zone.
 #[derive(Debug)]
 pub(in crate::session) struct Group {
-    pub(in crate::session) connection: u32,
-    pub(super) topic: u32,
+    pub(in crate::session) connection: ConnectionIndex,
+    pub(super) topic: TopicIndex,
     /// Where the topic lists it.
-    pub(super) place: usize,
+    pub(super) place: u32,
+    /// Where its connection lists it.
+    pub(super) place_in_connection: u32,
     pub(in crate::session) scope: Scope,
     pub(in crate::session) zone: Name,
     pub(in crate::session) subscribers: Vec<Subscriber>,
     pub(super) change_in_flight: bool,
+    /// Its pushes on their way.
+    pub(super) pushes: Chain<PushIndex>,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
-    pub(super) queued: bool,
-    /// Listed among those that wait for their topic's body.
-    pub(super) waits: bool,
+    /// Its place among those of its topic that are to be looked at.
+    pub(super) link: Link<GroupIndex>,
+    /// Another group of the same connection for the same service.
+    pub(super) sibling: Option<GroupIndex>,
 }
 
 /// One subscriber or configurator.
@@ -69,7 +76,7 @@ impl Subscriber {
 /// Where a subscriber sits: with all others of its connection that get the same bytes.
 #[derive(Clone, Debug)]
 pub(in crate::session) struct Seat {
-    pub(in crate::session) connection: u32,
+    pub(in crate::session) connection: ConnectionIndex,
     pub(in crate::session) key: TopicKey,
     pub(in crate::session) scope: Scope,
     pub(in crate::session) zone: Name,
@@ -77,7 +84,7 @@ pub(in crate::session) struct Seat {
 
 impl Seat {
     pub(in crate::session) fn new(
-        connection: u32,
+        connection: ConnectionIndex,
         declared: &Declared,
         slice: Slice,
         scope: Scope,
@@ -92,16 +99,39 @@ impl Seat {
             zone: Name::clone(&declared.zone),
         }
     }
+}
 
-    /// The same seat before another part of the datum.
-    pub(in crate::session) fn showing(&self, slice: Slice) -> Self {
-        let mut other = self.clone();
-        other.key.slice = slice;
-        other
+impl Linked<GroupIndex> for Group {
+    fn link(&mut self) -> &mut Link<GroupIndex> {
+        &mut self.link
     }
 }
 
 impl Group {
+    pub(super) fn new(seat: &Seat, topic: TopicIndex) -> Self {
+        Self {
+            connection: seat.connection,
+            topic,
+            place: 0,
+            place_in_connection: 0,
+            scope: seat.scope,
+            zone: Name::clone(&seat.zone),
+            subscribers: Vec::with_capacity(1),
+            change_in_flight: false,
+            pushes: Chain::default(),
+            failures: 0,
+            retry_at: None,
+            link: Link::default(),
+            sibling: None,
+        }
+    }
+
+    /// Where this registration is among its subscribers.
+    pub(super) fn position(&self, register_id: &RegisterId) -> Option<usize> {
+        let mut subscribers = self.subscribers.iter();
+        subscribers.position(|known| known.register_id == *register_id)
+    }
+
     /// Whether a push is due that shows `newest`, and whether it is the change push for all or one for those who just joined.
     pub(super) fn due(&self, newest: DatumVersion) -> Option<bool> {
         let is_behind =

@@ -93,6 +93,7 @@ impl Changes {
     pub(super) fn end_turn(&mut self, now: Instant) {
         for token in std::mem::take(&mut self.sent) {
             if self.find(token).is_some() {
+                // Bounded by what is unconfirmed: each has one deadline.
                 self.deadlines
                     .push_back((now + limits::ANSWER_WITHIN, token));
             }
@@ -111,6 +112,7 @@ impl Changes {
 
     /// It is told again, and once more after a while.
     pub(super) fn retry_at(&mut self, at: Instant, token: Token) {
+        // Bounded by what is unconfirmed: this is the only deadline it has.
         self.deadlines.push_back((at, token));
     }
 }

@@ -1,6 +1,7 @@
 //! Subscribers that come, go and come again while pushes are on their way.
 
 use super::node::Node;
+use crate::names::Scope;
 
 #[test]
 fn a_group_that_left_takes_its_push_with_it() {
@@ -56,4 +57,63 @@ fn a_client_that_subscribes_again_in_pause_is_not_kept_waiting() {
         [["first"], ["second"]],
         "each gets a first push of its own"
     );
+}
+
+#[test]
+fn a_registration_in_another_scope_or_zone_moves() {
+    let mut node = Node::new(1);
+    let client = node.open(0);
+    node.publish_in("zone-a", client, "s", 1, "in a");
+    node.subscribe_in(Scope::Zone, "zone-a", client, "s", "sub");
+    node.settle();
+
+    node.subscribe_in(Scope::Zone, "zone-b", client, "s", "sub");
+    node.subscribe_in(Scope::Global, "zone-b", client, "s", "sub");
+    node.settle();
+    node.publish_in("zone-a", client, "s", 2, "changed");
+
+    let pushes = node.delivered();
+    let scopes: Vec<_> = pushes.iter().map(|push| push.scope.as_str()).collect();
+    assert_eq!(
+        scopes,
+        ["global"],
+        "one list, and no other alternates with it"
+    );
+    assert!(node.sent().is_empty());
+    assert_eq!(node.stats().subscribers, 1);
+}
+
+#[test]
+fn one_that_moves_leaves_the_others_their_seats() {
+    let mut node = Node::new(1);
+    let client = node.open(0);
+    for register_id in ["moves", "stays"] {
+        node.subscribe_in(Scope::Zone, "zone-a", client, "s", register_id);
+    }
+    node.configure(client, "s", "moves");
+    node.settle();
+
+    node.subscribe_in(Scope::Zone, "zone-b", client, "s", "moves");
+    node.settle();
+    node.publish_in("zone-a", client, "s", 1, "in a");
+
+    let pushes = node.delivered();
+    assert_eq!(pushes.len(), 1);
+    assert_eq!(pushes[0].register_ids, ["stays"]);
+    let stats = node.stats();
+    assert_eq!((stats.subscribers, stats.configurators), (2, 1));
+}
+
+#[test]
+fn an_unsubscription_that_names_another_scope_ends_the_subscription() {
+    let mut node = Node::new(1);
+    let client = node.open(0);
+    node.subscribe_in(Scope::Zone, "zone-b", client, "s", "sub");
+    node.settle();
+
+    node.unsubscribe(client, "s", "sub");
+    node.publish_in("zone-b", client, "s", 1, "in b");
+
+    assert!(node.sent().is_empty());
+    assert_eq!(node.stats().subscribers, 0);
 }

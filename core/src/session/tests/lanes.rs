@@ -41,6 +41,49 @@ fn a_request_without_credit_waits_and_is_resumed_when_there_is_some() {
 }
 
 #[test]
+fn a_silent_core_holds_up_nobody_who_wants_another() {
+    let mut node = Node::new(3);
+    let (silent, other) = (node.service_at(1), node.service_at(2));
+    let (busy, waiting, client) = (node.open(0), node.open(0), node.open(0));
+    node.silent = Some(CoreId(1));
+    for index in 0..limits::CREDITS_PER_CORE {
+        assert!(node.sessions[0].admit(busy, &service(&silent)));
+        node.ask(busy, publisher(&silent, index));
+    }
+    assert!(!node.sessions[0].admit(waiting, &service(&silent)));
+
+    for version in 1..10 {
+        assert!(node.sessions[0].admit(client, &service(&other)));
+        node.subscribe(client, &other, "sub");
+        node.publish(client, &other, version, "here");
+        node.settle();
+    }
+
+    assert_eq!(node.stored(&other), ["here"]);
+    assert!(
+        node.resumed.is_empty(),
+        "who waits for the silent core waits on"
+    );
+}
+
+#[test]
+fn connections_that_end_while_a_core_is_silent_are_forgotten() {
+    let mut node = Node::new(2);
+    let remote = node.service_at(1);
+    let busy = node.open(0);
+    exhaust(&mut node, busy, &remote);
+
+    for _ in 0..3 * limits::PARKED_GONE_MAX {
+        let client = node.open(0);
+        assert!(!node.sessions[0].admit(client, &service(&remote)));
+        node.close(client, EndedBy::Peer);
+    }
+
+    let parked = node.stats().queue_parked_requests as usize;
+    assert!(parked <= limits::PARKED_GONE_MAX + 10, "{parked}");
+}
+
+#[test]
 fn the_own_core_needs_no_credit() {
     let mut node = Node::new(2);
     let (local, remote) = (node.service_at(0), node.service_at(1));

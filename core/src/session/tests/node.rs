@@ -44,6 +44,8 @@ pub(super) struct Node {
     pub(super) lanes: VecDeque<(CoreId, CoreId, Lane)>,
     /// Lanes that deliver nothing for now.
     pub(super) lanes_are_held: bool,
+    /// A core that takes nothing from its lanes for now.
+    pub(super) silent: Option<CoreId>,
     /// What clients were told.
     pub(super) history: Vec<Push>,
     slots: u32,
@@ -111,6 +113,7 @@ impl Node {
             bodies_sent: 0,
             lanes: VecDeque::new(),
             lanes_are_held: false,
+            silent: None,
             history: Vec::new(),
             slots: 0,
         }
@@ -299,7 +302,9 @@ impl Node {
         loop {
             let mut is_quiet = true;
             while !self.lanes_are_held
-                && let Some((from, to, message)) = self.lanes.pop_front()
+                && let Some(next) =
+                    (self.lanes.iter()).position(|(_, to, _)| Some(*to) != self.silent)
+                && let Some((from, to, message)) = self.lanes.remove(next)
             {
                 is_quiet = false;
                 let message = Event::FromCore {

@@ -1,8 +1,12 @@
 //! What is pushed, when, and to whom.
 
-use super::node::{Node, ZONE};
-use crate::names::Scope;
+use bytes::Bytes;
+
+use super::node::{Node, ZONE, service};
+use crate::names::{CoreId, Scope};
+use crate::session::lane::{Lane, Slice, ToSocket};
 use crate::session::{EndedBy, Event};
+use crate::version::DatumVersion;
 
 #[test]
 fn a_subscriber_of_what_nobody_published_gets_an_empty_list_at_version_1() {
@@ -351,4 +355,39 @@ fn a_fan_out_over_a_list_that_shrinks_passes_over_nobody() {
         .iter()
         .filter(|client| node.held_by(**client) == Some("two"));
     assert_eq!(told.count(), staying.len());
+}
+
+#[test]
+fn a_list_that_no_frame_can_carry_is_counted_and_the_next_version_goes_out() {
+    let mut node = Node::new(2);
+    let (client, remote) = (node.open(0), node.service_at(1));
+    node.subscribe(client, &remote, "sub");
+    node.settle();
+    let version = node.version(&remote);
+    let body = |version, body| Event::FromCore {
+        core: CoreId(1),
+        message: Lane::ToSocket(ToSocket::Body {
+            data_info_id: service(&remote),
+            slice: Slice::All,
+            version,
+            body,
+        }),
+    };
+    // Never touched, so it takes no memory.
+    let endless = Bytes::from(vec![0; i32::MAX as usize]);
+    let after = |count: u64| DatumVersion::new(u64::try_from(version).expect("positive") + count);
+
+    node.tell(0, body(after(1), endless));
+    node.run();
+
+    assert!(node.sent().is_empty());
+    let stats = node.stats();
+    assert_eq!((stats.pushes_too_long, stats.pushes_in_flight), (1, 0));
+    let nobody = crate::message::received_data::encode_body(std::iter::empty::<(
+        &str,
+        std::iter::Empty<_>,
+    )>());
+    node.tell(0, body(after(2), Bytes::from(nobody)));
+    node.run();
+    assert_eq!(node.delivered().len(), 1);
 }

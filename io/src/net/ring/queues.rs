@@ -75,6 +75,7 @@ impl Queues {
     pub(super) fn push(&mut self, entry: squeue::Entry) {
         self.under_way += 1;
         if !self.backlog.is_empty() || !self.try_push(&entry) {
+            // Bounded by the connections: each has a few operations under way.
             self.backlog.push_back(entry);
         }
     }
