@@ -183,3 +183,39 @@ fn a_service_manager_is_asked_to_wait_and_then_told() {
         "{said}"
     );
 }
+
+/// Has the kernel answer the three calls of io_uring with an error, as a container's profile does, and becomes the program. The numbers of
+/// the calls are 425 to 427 on every architecture.
+const WITHOUT_IO_URING: &str = r"
+import ctypes, os, struct, sys
+steps = [(0x20, 0, 0, 0), (0x35, 0, 2, 425), (0x25, 1, 0, 427), (0x06, 0, 0, 0x50000 | int(sys.argv[1])), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', len(steps), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
+#[test]
+fn a_filter_that_forbids_io_uring_is_one_line_and_exit_code_69() {
+    let data_dir = tempfile::tempdir().expect("a temporary folder");
+    for (errno, why) in [
+        ("1", "seccomp profile"),
+        ("38", "there is no io_uring here"),
+    ] {
+        let node = Options::cores(1).command(&Addresses::free(), data_dir.path());
+        let mut filtered = Command::new("python3");
+        filtered
+            .args(["-c", WITHOUT_IO_URING, errno])
+            .arg(binary())
+            .args(node.get_args());
+        if Command::new("python3").arg("--version").output().is_err() {
+            return;
+        }
+
+        let (code, said) = outcome(&mut filtered);
+
+        assert_eq!(code, Some(UNAVAILABLE), "{said}");
+        assert!(one_line(&said).contains(why), "{said}");
+    }
+}
