@@ -184,7 +184,11 @@ impl Data {
                 self.stats.registrations_stale += 1;
                 return;
             }
-            datum::Put::HolderMoved(held) => Some(held),
+            datum::Put::HolderMoved(held) => {
+                self.journal
+                    .put_unseen(&data_info_id, publisher, Some(&held));
+                Some(held)
+            }
             datum::Put::Shown(replaced) => {
                 self.stored_publishers += usize::from(replaced.is_none());
                 let version = self.mark_changed(now, &data_info_id);

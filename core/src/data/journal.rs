@@ -10,6 +10,7 @@
 //!
 //! It decides and encodes; the disk is whoever performs its operations.
 
+mod accounts;
 mod disk;
 mod life;
 mod live;
@@ -30,6 +31,7 @@ use crate::version::{DatumVersion, Reservation, VersionClock};
 
 use super::datums::DatumStore;
 use super::{Effect, Report};
+use accounts::Accounts;
 pub use disk::{File, Lane, Operation};
 pub use life::{Durability, Former, Life};
 use live::Live;
@@ -115,10 +117,7 @@ pub struct Journal {
     /// Further ones whose ceiling is not yet, and the length of the live segment with it.
     reserving: Option<(Reservation, u64)>,
     synced_at: Instant,
-    /// What all live publishers take as records, each by itself; in the log they are mostly smaller.
-    live_bytes: u64,
-    /// How many publishers there are.
-    live_records: u64,
+    accounts: Accounts,
     /// How many records the log has.
     records: u64,
     seal: Seal,
@@ -173,8 +172,7 @@ impl Journal {
             },
             reserving: None,
             synced_at: Instant::default(),
-            live_bytes: 0,
-            live_records: 0,
+            accounts: Accounts::default(),
             records: former.records,
             seal: Seal::Open,
             reports: Vec::new(),
@@ -239,7 +237,7 @@ impl Journal {
 
     /// What it would take to write down all live publishers.
     pub fn live_bytes(&self) -> u64 {
-        self.live_bytes
+        self.accounts.bytes()
     }
 
     /// Bytes that no write has taken yet.
@@ -281,17 +279,21 @@ impl Journal {
         if self.condition == Condition::Off {
             return;
         }
-        self.count_live(data_info_id, publisher);
-        if let Some(replaced) = replaced {
-            self.forget(data_info_id, replaced);
-        }
+        self.accounts.put(data_info_id, publisher, replaced);
         self.append(&Entry::put(data_info_id, publisher, version), version);
     }
 
-    /// A publisher is there: put now, or replayed.
-    pub(super) fn count_live(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
-        self.live_bytes += live_len(data_info_id, publisher);
-        self.live_records += 1;
+    /// A publisher is there that nobody needs to be told of: replayed, or one whose holder or application is another. The next snapshot
+    /// tells of it.
+    pub(super) fn put_unseen(
+        &mut self,
+        data_info_id: &DataInfoId,
+        publisher: &Publisher,
+        replaced: Option<&Publisher>,
+    ) {
+        if self.condition != Condition::Off {
+            self.accounts.put(data_info_id, publisher, replaced);
+        }
     }
 
     /// A publisher is gone.
@@ -304,7 +306,7 @@ impl Journal {
         if self.condition == Condition::Off {
             return;
         }
-        self.forget(data_info_id, removed);
+        self.accounts.remove(data_info_id, removed);
         let entry = Entry::removed(data_info_id, &removed.register_id, version);
         self.append(&entry, version);
     }
@@ -312,11 +314,6 @@ impl Journal {
     /// A datum has a new version and the publishers it had.
     pub(super) fn renewed(&mut self, data_info_id: &DataInfoId, version: DatumVersion) {
         self.append(&Entry::empty(data_info_id, version), version);
-    }
-
-    fn forget(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
-        self.live_bytes -= live_len(data_info_id, publisher);
-        self.live_records -= 1;
     }
 
     fn append(&mut self, entry: &Entry<'_>, version: DatumVersion) {
@@ -351,6 +348,7 @@ impl Journal {
         if self.condition == Condition::Off {
             return;
         }
+        self.accounts.check_if_few(datums);
         self.notice_delay(now.monotonic);
         self.write(now.monotonic, is_waited_for, out);
         self.rotate_if_due(now, versions);
@@ -573,7 +571,7 @@ impl Journal {
         if self.step.is_some() {
             return;
         }
-        self.begin_snapshot_if_due(now);
+        self.begin_snapshot_if_due(now, datums);
         let operation = if let (true, Some(live)) = (self.is_sync_due(now), &self.live) {
             let segment = live.segment();
             let end = live.written();
@@ -677,11 +675,6 @@ impl Journal {
             next_segment: self.next_segment,
         }
     }
-}
-
-/// What a live publisher takes, under whatever version.
-fn live_len(data_info_id: &DataInfoId, publisher: &Publisher) -> u64 {
-    (segment::FRAGMENT_HEAD_BYTES + Entry::put_len(data_info_id, publisher)) as u64
 }
 
 fn in_turn(operation: Operation) -> Effect {

@@ -27,6 +27,7 @@ const OTHER: Member = Member {
 mod journal;
 mod restart;
 mod seal;
+mod trouble;
 
 struct Shard {
     data: Data,

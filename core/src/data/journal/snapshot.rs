@@ -118,7 +118,7 @@ impl Journal {
         }
     }
 
-    pub(super) fn begin_snapshot_if_due(&mut self, now: Instant) {
+    pub(super) fn begin_snapshot_if_due(&mut self, now: Instant, datums: &DatumStore) {
         if self.snapshot.is_some() {
             return;
         }
@@ -134,6 +134,7 @@ impl Journal {
         };
         let makes_up = matches!(self.condition, Condition::Failed { .. });
         if is_due && (self.seal == Seal::Open || makes_up && self.seal == Seal::Wanted) {
+            self.accounts.check(datums);
             self.wants_snapshot = false;
             self.snapshot = Some(Snapshot {
                 follows_gap: makes_up,
@@ -145,15 +146,16 @@ impl Journal {
     /// Whether it takes more of the disk, or of the next start's time, than it may.
     fn is_log_long(&self) -> bool {
         let share = |slack: u64| slack / u64::from(self.life.shards);
-        self.disk_bytes() > 2 * self.live_bytes + share(limits::JOURNAL_SLACK_BYTES)
-            || self.records > 2 * self.live_records + share(limits::JOURNAL_SLACK_RECORDS)
+        self.disk_bytes() > 2 * self.accounts.bytes() + share(limits::JOURNAL_SLACK_BYTES)
+            || self.records > 2 * self.accounts.publishers() + share(limits::JOURNAL_SLACK_RECORDS)
     }
 
     /// Whether all publishers are far less to bring to the medium than what the log got since it was synced: where publishers change
     /// again and again, only the last of each has to get there.
     pub(super) fn is_snapshot_cheaper(&self) -> bool {
         let unsynced = self.live.as_ref().map_or(0, Live::unsynced_bytes);
-        unsynced > limits::JOURNAL_REWRITE_RATIO * self.live_bytes + limits::JOURNAL_REWRITE_BYTES
+        unsynced
+            > limits::JOURNAL_REWRITE_RATIO * self.accounts.bytes() + limits::JOURNAL_REWRITE_BYTES
     }
 
     /// The operation of the present stage, if it waits for nothing.
@@ -232,7 +234,7 @@ impl Journal {
             self.name(old, bytes);
         }
         // What is not in the log by now is in the snapshot.
-        self.records = self.live_records;
+        self.records = self.accounts.publishers();
         let mut live = Live::new(&self.header(segment), versions.highest());
         // The ceilings of the older segments go with them.
         let reservation = versions.reserve(now);
