@@ -20,8 +20,7 @@ pub mod replay;
 mod seal;
 pub mod segment;
 mod snapshot;
-
-use std::time::Duration;
+mod trouble;
 
 use crate::limits;
 use crate::machine::{Instant, Now};
@@ -40,24 +39,7 @@ use record::Entry;
 use seal::Seal;
 use segment::Header;
 use snapshot::Snapshot;
-
-/// How the journal does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Condition {
-    Off,
-    /// Pushes wait for writes.
-    Healthy,
-    /// Writes take too long: pushes do not wait for them.
-    Behind {
-        since: Instant,
-    },
-    /// Nothing that is written counts until a snapshot is complete.
-    Failed {
-        retry_at: Instant,
-        pause: Duration,
-        error: String,
-    },
-}
+use trouble::Condition;
 
 /// The write that pushes wait for.
 #[derive(Debug)]
@@ -199,23 +181,6 @@ impl Journal {
     pub(super) fn be_complete(&mut self) {
         self.complete_in = self.life.boot_id;
         self.wants_snapshot = true;
-    }
-
-    /// What is wrong with it, for whoever asks after its health.
-    pub fn trouble(&self) -> Option<String> {
-        match &self.condition {
-            Condition::Off | Condition::Healthy => None,
-            Condition::Behind { .. } => Some(behind()),
-            Condition::Failed { error, .. } => Some(error.clone()),
-        }
-    }
-
-    /// Why nothing of it counts, if the disk fails; of a disk that is only slow all does.
-    pub fn failure(&self) -> Option<&str> {
-        match &self.condition {
-            Condition::Failed { error, .. } => Some(error),
-            Condition::Off | Condition::Healthy | Condition::Behind { .. } => None,
-        }
     }
 
     /// What happened to it since this was asked last.
@@ -412,30 +377,6 @@ impl Journal {
         self.sync_due_at()
     }
 
-    /// A write that takes too long is not waited for any more.
-    fn notice_delay(&mut self, now: Instant) {
-        let is_late = |turn: &Turn| now.since(turn.began) >= limits::JOURNAL_WRITE_MAX;
-        if self.gates() && self.turn.as_ref().is_some_and(is_late) {
-            self.condition = Condition::Behind { since: now };
-            self.reports.push(Report::JournalDegraded(behind()));
-        }
-        if let Condition::Behind { since } = self.condition
-            && self.turn.is_none()
-            && now.since(since) >= limits::JOURNAL_CALM
-        {
-            self.condition = Condition::Healthy;
-            self.reports.push(Report::JournalRecovered);
-        }
-        if self.pending_bytes() > limits::JOURNAL_PENDING_BYTES_MAX {
-            let text = format!(
-                "{} bytes of the journal wait for the disk, the limit is {}",
-                self.pending_bytes(),
-                limits::JOURNAL_PENDING_BYTES_MAX
-            );
-            self.fail(now, text);
-        }
-    }
-
     fn write(&mut self, now: Instant, is_waited_for: bool, out: &mut Vec<Effect>) {
         if self.turn.is_some() {
             return;
@@ -618,39 +559,6 @@ impl Journal {
         }
     }
 
-    /// Nothing that was written counts any more, until a snapshot is complete.
-    fn fail(&mut self, now: Instant, error: String) {
-        let pause = match self.condition {
-            // What was under way when it failed ends so, too.
-            Condition::Failed { retry_at, .. } if now < retry_at => return,
-            Condition::Failed { pause, .. } => (pause * 2).min(limits::JOURNAL_RETRY_MAX),
-            _ => limits::JOURNAL_RETRY_MIN,
-        };
-        if !matches!(self.condition, Condition::Failed { .. }) {
-            self.reports.push(Report::JournalDegraded(error.clone()));
-        }
-        self.condition = Condition::Failed {
-            retry_at: now + pause,
-            pause,
-            error,
-        };
-        let snapshot = self.snapshot.take();
-        if let Some(live) = self.live.take() {
-            match snapshot.as_ref().is_some_and(Snapshot::closes_gap) {
-                true => self.strays.push(live.segment()),
-                // It stays until a snapshot is complete: up to its damage it is sound.
-                false => self.name(live.segment(), live.written()),
-            }
-        }
-        self.reserving = None;
-        if let Some(snapshot) = snapshot {
-            self.give_up(snapshot);
-        }
-        if self.seal != Seal::Open {
-            self.seal = Seal::Done;
-        }
-    }
-
     fn name(&mut self, segment: u64, bytes: u64) {
         match self.named.iter_mut().find(|(named, _)| *named == segment) {
             Some((_, known)) => *known = bytes,
@@ -680,9 +588,4 @@ impl Journal {
 fn in_turn(operation: Operation) -> Effect {
     let lane = Lane::Turn;
     Effect::Disk { lane, operation }
-}
-
-fn behind() -> String {
-    let bound = limits::JOURNAL_WRITE_MAX.as_millis();
-    format!("the disk takes more than {bound} ms for a write of the journal")
 }
