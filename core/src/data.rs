@@ -28,7 +28,7 @@ use crate::version::{DatumVersion, VersionClock};
 use awaiting::Awaiting;
 use datum::Datum;
 use datums::DatumStore;
-use journal::{Journal, Lane, Operation};
+use journal::{Failure, Journal, Lane, Operation};
 use tombstones::Tombstones;
 
 /// What can happen to an owner shard.
@@ -46,7 +46,7 @@ pub enum Event {
         /// Which lane.
         lane: Lane,
         /// Why it was not done, in words.
-        result: Result<(), String>,
+        result: Result<(), Failure>,
         /// The buffer that was written.
         buffer: Vec<u8>,
     },

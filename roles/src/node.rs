@@ -78,6 +78,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     // Held until the process ends.
     let directory = DataDirectory::lock(&config.node.data_dir).map_err(StartError::unavailable)?;
     let (operators, set) = Operators::open(directory.path()).map_err(StartError::unavailable)?;
+    let operators_lost = operators.is_new() && directory.was_used();
+    tell_of(&directory, operators_lost);
     let set = Arc::new(set);
     let ports = Ports::bind(&config, seats.len())?;
     let control = Ringer::new().map_err(StartError::unavailable)?;
@@ -91,6 +93,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let former = FormerLife {
         journals: journals(&config, &directory, seats.len())?,
         operators: Arc::clone(&set),
+        operators_lost,
     };
     let plan = CorePlan::new(&config, transport, seats.len(), former);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
@@ -163,6 +166,20 @@ fn journals(
 struct FormerLife {
     journals: Journals,
     operators: Arc<MetaState>,
+    /// The file of it is gone.
+    operators_lost: bool,
+}
+
+/// Says what is not as it should be in a data directory.
+fn tell_of(directory: &DataDirectory, operators_lost: bool) {
+    let path = directory.path().display();
+    if let Some(mode) = directory.is_open_to_others() {
+        let mode = format!("{mode:o}");
+        tracing::warn!(directory = %path, mode, "others can read what clients publish here: chmod 700");
+    }
+    if operators_lost {
+        tracing::error!(directory = %path, "operators.redb is gone: nothing counts of what operators had set (switches, blacklist, persistent data, clients off)");
+    }
 }
 
 /// Everything that is listened on, bound before anything starts.
@@ -238,6 +255,7 @@ impl CorePlan {
                 journals: former.journals,
                 return_grace: config.data.return_grace,
                 operators: former.operators,
+                operators_lost: former.operators_lost,
                 zone: Name::from(config.node.zone.as_str()),
                 cancel_from: config.admin.cancel_address_from.clone().into(),
                 listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),

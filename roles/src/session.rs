@@ -319,6 +319,7 @@ mod tests {
             journals: Journals::find(Path::new("none"), 1, Durability::Off).expect("nothing there"),
             return_grace: Duration::ZERO,
             operators: Arc::default(),
+            operators_lost: false,
             zone: Name::from(DEFAULT_ZONE),
             cancel_from: Arc::new([]),
             listeners: Arc::new(|_| Vec::new()),

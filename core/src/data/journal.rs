@@ -31,7 +31,7 @@ use crate::version::{DatumVersion, Reservation, VersionClock};
 use super::datums::DatumStore;
 use super::{Effect, Report};
 use accounts::Accounts;
-pub use disk::{File, Lane, Operation};
+pub use disk::{Failure, File, Lane, Operation};
 pub use life::{Durability, Former, Life};
 use live::Live;
 use manifest::Manifest;
@@ -39,7 +39,10 @@ use record::Entry;
 use seal::Seal;
 use segment::Header;
 use snapshot::Snapshot;
-use trouble::Condition;
+use trouble::{Condition, Mark};
+
+/// The start of the machine in which a journal was complete that has a gap.
+const IN_NO_START: [u8; 16] = [0; 16];
 
 /// The write that pushes wait for.
 #[derive(Debug)]
@@ -67,6 +70,10 @@ enum Step {
     SyncFormer,
     /// Files that nobody names.
     Remove,
+    /// The mark of a gap comes, or goes.
+    Mark {
+        comes: bool,
+    },
 }
 
 /// The journal of one shard.
@@ -74,6 +81,7 @@ enum Step {
 pub struct Journal {
     life: Life,
     condition: Condition,
+    mark: Mark,
     key: u64,
     /// The last start of the machine in which nothing was missing.
     complete_in: [u8; 16],
@@ -130,8 +138,15 @@ impl Journal {
         };
         let mut journal = Self {
             condition,
+            mark: match former.has_gap {
+                true => Mark::Set,
+                false => Mark::None,
+            },
             key: former.key,
-            complete_in: former.boot_id.unwrap_or(life.boot_id),
+            complete_in: match former.has_gap {
+                true => IN_NO_START,
+                false => former.boot_id.unwrap_or(life.boot_id),
+            },
             wants_snapshot: false,
             life,
             unsynced: former
@@ -169,7 +184,8 @@ impl Journal {
     /// Whether versions may be given: the first are reserved, and if it needs a snapshot, that is complete. A disk that fails is not
     /// waited for.
     pub fn is_ready(&self) -> bool {
-        matches!(self.condition, Condition::Failed { .. }) || self.snapshot.is_none()
+        let is_done = self.snapshot.as_ref().is_none_or(Snapshot::is_ready);
+        is_done || matches!(self.condition, Condition::Failed { .. })
     }
 
     /// Whether it lacks nothing that was ever shown. After a loss of power it may, and so do later lives until that is made up for.
@@ -361,6 +377,9 @@ impl Journal {
         if self.step.is_some() {
             return None;
         }
+        if let Some(at) = self.mark.due_at() {
+            return Some(at);
+        }
         let may_go_on = |snapshot| self.may_go_on(snapshot);
         let has_chores = self.may_remove() || !self.unsynced.is_empty();
         if has_chores || self.snapshot.as_ref().is_some_and(may_go_on) {
@@ -408,7 +427,7 @@ impl Journal {
         &mut self,
         now: Now,
         lane: Lane,
-        result: Result<(), String>,
+        result: Result<(), Failure>,
         buffer: Vec<u8>,
         out: &mut Vec<Effect>,
     ) {
@@ -422,15 +441,16 @@ impl Journal {
                 let turn = turn.expect("the lane of turns ends only what it began");
                 match result {
                     Ok(()) => self.on_written(now, turn, out),
-                    Err(error) => self.fail(now, error),
+                    Err(failure) => self.fail(now, failure),
                 }
             }
             Lane::Background => {
                 let step = self.step.take();
                 let step = step.expect("the background lane ends only what it began");
-                match result {
-                    Ok(()) => self.on_step(now, step),
-                    Err(error) => self.fail(now, error),
+                match (result, step) {
+                    (Ok(()), step) => self.on_step(now, step),
+                    (Err(_), Step::Mark { .. }) => self.mark.on_failed(now),
+                    (Err(failure), _) => self.fail(now, failure),
                 }
             }
         }
@@ -513,7 +533,10 @@ impl Journal {
             return;
         }
         self.begin_snapshot_if_due(now, datums);
-        let operation = if let (true, Some(live)) = (self.is_sync_due(now), &self.live) {
+        let operation = if let Some((comes, operation)) = self.mark.next(now) {
+            self.step = Some(Step::Mark { comes });
+            operation
+        } else if let (true, Some(live)) = (self.is_sync_due(now), &self.live) {
             let segment = live.segment();
             let end = live.written();
             self.step = Some(Step::Sync { segment, end });
@@ -555,6 +578,7 @@ impl Journal {
                 self.on_snapshot_step();
                 self.finish_seal();
             }
+            Step::Mark { comes } => self.mark.on_done(comes),
             Step::SyncFormer | Step::Remove => {}
         }
     }
@@ -580,6 +604,7 @@ impl Journal {
         Manifest {
             key: self.key,
             segments: segments.into_iter().collect(),
+            is_last_to_begin: false,
             next_segment: self.next_segment,
         }
     }

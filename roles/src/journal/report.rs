@@ -139,6 +139,7 @@ impl fmt::Display for End {
             Self::At(Tail::Sealed) => f.write_str("sealed"),
             Self::At(Tail::Torn { offset }) => write!(f, "torn at {offset}"),
             Self::NotBegun => f.write_str("not begun"),
+            Self::Lost => f.write_str("lost"),
             Self::Stray => f.write_str("stray: in no manifest, not read"),
             Self::Refused => f.write_str("not read"),
         }

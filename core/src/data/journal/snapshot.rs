@@ -49,6 +49,8 @@ enum Stage {
     AwaitCeiling,
     /// The manifest names the snapshot and the live segment.
     Replace,
+    /// The manifest knows that the first segment of this life is begun.
+    Confirm,
 }
 
 /// How far the walk is.
@@ -102,6 +104,16 @@ impl Snapshot {
         self.follows_gap && self.stage != Stage::Replace
     }
 
+    /// Whether all is on the medium that a start needs.
+    pub(super) fn is_ready(&self) -> bool {
+        self.stage == Stage::Confirm
+    }
+
+    /// Whether it is what a failed disk was tried again with.
+    pub(super) fn makes_up(&self) -> bool {
+        self.follows_gap
+    }
+
     fn segment(&self) -> Option<u64> {
         self.writer.as_ref().map(|&(segment, _)| segment)
     }
@@ -114,7 +126,11 @@ impl Journal {
             Stage::Rotate => !self.live.as_ref().is_some_and(Live::has_pending),
             Stage::SyncOld(old) => self.turn.as_ref().is_none_or(|turn| turn.segment != old),
             Stage::AwaitCeiling => self.reserving.is_none(),
-            Stage::Announce | Stage::Write | Stage::SyncSnapshot | Stage::Replace => true,
+            Stage::Announce
+            | Stage::Write
+            | Stage::SyncSnapshot
+            | Stage::Replace
+            | Stage::Confirm => true,
         }
     }
 
@@ -166,10 +182,10 @@ impl Journal {
             return None;
         }
         if snapshot.stage == Stage::AwaitCeiling {
-            if snapshot.is_first_segment_only {
-                return None;
-            }
-            snapshot.stage = Stage::Replace;
+            snapshot.stage = match snapshot.is_first_segment_only {
+                true => Stage::Confirm,
+                false => Stage::Replace,
+            };
         }
         let operation = match snapshot.stage {
             Stage::Announce => {
@@ -178,10 +194,12 @@ impl Journal {
                 if !snapshot.follows_gap {
                     self.name(live, 0);
                 }
-                Some(replace(
-                    &self.manifest(self.named.iter().map(|&(segment, _)| segment)),
-                ))
+                Some(replace(&Manifest {
+                    is_last_to_begin: !snapshot.follows_gap,
+                    ..self.manifest_of_named()
+                }))
             }
+            Stage::Confirm => Some(replace(&self.manifest_of_named())),
             Stage::Rotate | Stage::AwaitCeiling => None,
             Stage::SyncOld(segment) => Some(sync(segment)),
             Stage::Write => Some(self.write_slice(&mut snapshot, datums)),
@@ -208,6 +226,7 @@ impl Journal {
             Stage::Write => Stage::SyncSnapshot,
             Stage::SyncSnapshot | Stage::AwaitCeiling => Stage::AwaitCeiling,
             Stage::Replace => return self.finish_snapshot(snapshot),
+            Stage::Confirm => return,
         };
         self.snapshot = Some(snapshot);
     }
@@ -293,6 +312,13 @@ impl Journal {
             self.condition = Condition::Healthy;
             self.reports.push(Report::JournalRecovered);
         }
+        if self.is_complete() {
+            self.mark.fade();
+        }
+    }
+
+    fn manifest_of_named(&self) -> Manifest {
+        self.manifest(self.named.iter().map(|&(segment, _)| segment))
     }
 
     fn take_number(&mut self) -> u64 {
