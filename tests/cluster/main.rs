@@ -48,6 +48,7 @@ mod journal;
 mod latency;
 mod limits;
 mod pushes;
+mod recorded;
 mod restart;
 mod start;
 mod strings;
