@@ -24,6 +24,7 @@ use rollcall_io::net::{Admission, Net, Settings, TransportKind};
 use rollcall_io::{probe, signal};
 
 use crate::admin::{Access, Admin, Role};
+use crate::clock;
 use crate::config::{Config, Cores, Journal, Transport};
 use crate::connections::ConnectionLog;
 use crate::control::{self, Control};
@@ -95,6 +96,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
         operators: Arc::clone(&set),
         operators_lost,
     };
+    if !former.journals.has_former() {
+        clock::warn_of_doubts();
+    }
     let plan = CorePlan::new(&config, transport, seats.len(), former);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
 

@@ -20,6 +20,7 @@ use rollcall_core::data::journal::replay::Replayed;
 use rollcall_core::data::journal::segment::HeaderError;
 use rollcall_core::data::journal::{Durability, Former};
 use rollcall_core::names::{CoreId, Interner};
+use rollcall_core::ring;
 use rollcall_core::tables::Seed;
 use rollcall_io::file::{DiskError, Folder, read_if_there, replace, set_aside};
 use rollcall_io::host;
@@ -30,6 +31,8 @@ use self::shard::{End, Reader, Reading};
 pub(crate) const JOURNAL: &str = "journal";
 /// The file that says which era is the truth.
 pub(crate) const CURRENT: &str = "current";
+/// The file that says by which rule its services belong to cores.
+const RULE: &str = "ring";
 /// Until a node belongs to a cluster.
 pub(crate) const CLUSTER: u64 = 0;
 
@@ -48,10 +51,21 @@ pub(crate) struct Journals {
     is_doubtful: bool,
     /// Something could not be read.
     is_damaged: Arc<AtomicBool>,
+    /// The rule by which services belong to cores is not, or not for certain, on the disk as this build knows it.
+    rule_is_new: bool,
     /// Where former lives wrote, if that was another era.
     before: Option<Current>,
     durability: Durability,
     boot_id: [u8; 16],
+}
+
+/// By which rule the services of a journal belong to cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    Same,
+    Another,
+    /// Builds that did not say it had the first rule there was.
+    Unknown,
 }
 
 /// Why what is on the disk cannot be taken over.
@@ -79,6 +93,24 @@ pub(crate) struct Recovered {
     pub(crate) damages: u64,
 }
 
+impl Rule {
+    fn of(root: &Path) -> Result<Self, RecoveryError> {
+        let path = root.join(RULE);
+        let read = read_if_there(&path);
+        let said = read.map_err(|error| RecoveryError::Unreadable(path, error))?;
+        Ok(match said {
+            Some(said) if said == Self::text().as_bytes() => Self::Same,
+            Some(_) => Self::Another,
+            None if ring::rule() != ring::FIRST_RULE => Self::Another,
+            None => Self::Unknown,
+        })
+    }
+
+    fn text() -> String {
+        format!("{:016x}\n", ring::rule())
+    }
+}
+
 impl Journals {
     /// Finds out which era is the truth. Nothing is changed.
     pub(crate) fn find(
@@ -95,13 +127,22 @@ impl Journals {
                 Err(why) => (false, unsaid(&root, &why)?),
             },
         };
-        let before = current.filter(|current| current.cores != cores);
+        let rule = match current {
+            Some(_) => Rule::of(&root)?,
+            None => Rule::Unknown,
+        };
+        if rule == Rule::Another {
+            tracing::warn!(journal = %root.display(), "written under another rule for which core has which service: all of it is read and written anew");
+        }
+        let is_other = |current: &Current| current.cores != cores || rule == Rule::Another;
+        let before = current.filter(is_other);
         Ok(Self {
             root,
             era: current.map_or(0, |current| current.era) + u64::from(before.is_some()),
             cores,
             is_current: is_said && before.is_none(),
             was_begun: is_said,
+            rule_is_new: rule != Rule::Same,
             is_doubtful: !is_said && current.is_some(),
             is_damaged: Arc::default(),
             before,
@@ -159,7 +200,24 @@ impl Journals {
             let current = Current { era, cores };
             replace(&self.root.join(CURRENT), &current.encode()).map_err(RecoveryError::Disk)?;
         }
+        self.say_rule();
         self.remove_other_eras()
+    }
+
+    /// After the era, which counts: without that a start would take over under this rule what was written under another.
+    fn say_rule(&self) {
+        if !self.rule_is_new {
+            return;
+        }
+        let said = replace(&self.root.join(RULE), Rule::text().as_bytes());
+        if let Err(error) = said {
+            tracing::warn!(%error, "the next start does not know by which rule the journal is written");
+        }
+    }
+
+    /// Whether there was a life before this one of which something is known.
+    pub(crate) fn has_former(&self) -> bool {
+        self.is_current || self.before.is_some()
     }
 
     /// Behind a life that writes nothing down, what former ones wrote is older than what subscribers were shown by it.
@@ -245,6 +303,15 @@ impl Journals {
             self.is_damaged.store(true, Relaxed);
         }
         let replayed = reading.finish();
+        if self.before.is_none() && replayed.unwanted > 0 {
+            damages += 1;
+            let services = replayed.unwanted;
+            tracing::warn!(
+                core = core.0,
+                services,
+                "in the journal of a core that does not have them, they are not served"
+            );
+        }
         // A first start that was killed has said nothing either, and shown nothing.
         if self.is_doubtful && !replayed.services.is_empty() {
             damages += 1;

@@ -370,6 +370,36 @@ fn an_era_that_could_not_be_read_whole_is_set_aside_by_the_next() {
 }
 
 #[test]
+fn another_rule_of_the_ring_moves_everything_once() {
+    let directory = journal(&[3, 4]);
+    assert!(
+        !find(&directory, 1).expect("taken over").must_move(),
+        "the first rule there was"
+    );
+    write(&directory, RULE, b"0123456789abcdef\n");
+
+    let journals = find(&directory, 1).expect("it can be taken over");
+
+    assert!(journals.must_move());
+    let seed = Seed(1);
+    let recovered = journals.recover(CoreId(0), seed, &mut Interner::new(seed), &|_| true);
+    assert_eq!(recovered.expect("it is read").replayed.services.len(), 2);
+    journals.begin_era().expect("begun");
+    assert!(!find(&directory, 1).expect("taken over").must_move());
+}
+
+#[test]
+fn services_that_another_core_has_are_told() {
+    let directory = journal(&[3, 4]);
+    let seed = Seed(1);
+    let journals = find(&directory, 1).expect("it can be taken over");
+
+    let recovered = journals.recover(CoreId(0), seed, &mut Interner::new(seed), &|_| false);
+
+    assert_eq!(recovered.expect("it is read").damages, 1);
+}
+
+#[test]
 fn what_is_no_regular_file_is_refused_and_not_waited_for() {
     for file in [
         CURRENT.to_owned(),
