@@ -192,7 +192,10 @@ on_one_and_two_cores! {
         let block_end = BLOCK_BYTES as u64 * 2;
         let lost = segment.services_between(damaged_at, block_end);
         overwrite(&segment.path, damaged_at, &[0x5a; 16]);
-        overwrite(&segment.path, len, &[0x5a; 100]);
+        // The head of a fragment that says it is longer than what there is of it.
+        let mut begun = vec![0, 0, 0, 0, 200, 0, 1];
+        begun.resize(100, 0x5a);
+        overwrite(&segment.path, len, &begun);
 
         node.restart();
 

@@ -266,7 +266,7 @@ impl Disk {
                 Tail::Sealed => None,
                 _ => Some(written_in.unwrap_or_default()),
             };
-            if let Tail::Torn { offset } = tail {
+            if let Tail::Torn { offset } | Tail::Damaged { offset, .. } = tail {
                 bytes.truncate(usize::try_from(offset).expect("small files"));
             }
             segments.push((segment, bytes.len() as u64));

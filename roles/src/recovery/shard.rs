@@ -30,6 +30,8 @@ pub(super) struct Reading<'a> {
     began: Instant,
     reported: Instant,
     bytes: u64,
+    /// The start of the machine in which it reads.
+    boot_id: [u8; 16],
     /// What was there once and cannot be read.
     pub(super) damages: u64,
 }
@@ -73,6 +75,7 @@ impl<'a> Reading<'a> {
             began,
             reported: began,
             bytes: 0,
+            boot_id: host::boot_id(),
             damages: 0,
         }
     }
@@ -232,7 +235,15 @@ impl<'a> Reading<'a> {
         }
         let boot_id = scanner.header().map(|header| header.boot_id);
         let tail = scanner.finish();
-        if let Tail::Torn { offset } = tail {
+        let is_of_this_start = boot_id == Some(self.boot_id);
+        if let Tail::Damaged { offset, why } = tail
+            && is_of_this_start
+        {
+            // No power was cut since: what the kernel was given is there, unless it is damaged.
+            self.damages += 1;
+            tracing::warn!(file = %path.display(), from = offset, to = len, %why, "journal damaged, what is sound is kept");
+            len = offset;
+        } else if let Tail::Torn { offset } | Tail::Damaged { offset, .. } = tail {
             tracing::info!(file = %path.display(), offset, "journal ends in the middle of a write, the rest is cut");
             len = offset;
         }

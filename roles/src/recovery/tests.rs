@@ -339,6 +339,23 @@ fn damage_in_a_segment_is_a_gap() {
 }
 
 #[test]
+fn an_end_that_is_damaged_is_a_gap_and_one_that_is_cut_short_is_none() {
+    let ends: [(&[u8], bool); 2] = [
+        (&[0x5a; 100], true),
+        (&[0, 0, 0, 0, 200, 0, 1, 9, 9], false),
+    ];
+    for (end, is_gap) in ends {
+        let directory = journal(&[3]);
+        let file = path(&directory, &segment_name(3));
+        let mut bytes = fs::read(&file).expect("a segment");
+        bytes.extend(end);
+        fs::write(&file, bytes).expect("written");
+
+        assert_eq!(found(&directory), (1, u64::from(is_gap), is_gap));
+    }
+}
+
+#[test]
 fn a_segment_that_nothing_tells_how_to_read_is_set_aside() {
     let directory = journal(&[2, 3]);
     write(&directory, "0/0/manifest", b"something");
