@@ -33,7 +33,7 @@ use crate::version::{DatumVersion, VersionClock};
 use awaiting::Awaiting;
 use datum::{Datum, Shift};
 use datums::DatumStore;
-use journal::{Journal, Lane, Operation};
+use journal::{Failure, Journal, Lane, Operation};
 use tombstones::Tombstones;
 
 /// What can happen to an owner shard.
@@ -51,7 +51,7 @@ pub enum Event {
         /// Which lane.
         lane: Lane,
         /// Why it was not done, in words.
-        result: Result<(), String>,
+        result: Result<(), Failure>,
         /// The buffer that was written.
         buffer: Vec<u8>,
     },
@@ -214,7 +214,10 @@ impl Data {
     fn on_shift(&mut self, now: Now, data_info_id: &DataInfoId, shift: Shift) {
         let was = match shift {
             Shift::Unseen => return,
-            Shift::HolderMoved { was } => Some(was),
+            Shift::HolderMoved { was, is } => {
+                self.journal.put_unseen(data_info_id, &is, Some(&was));
+                Some(was)
+            }
             Shift::Shown { was, is } => {
                 if was.is_none() {
                     self.stored_publishers += 1;

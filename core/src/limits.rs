@@ -186,8 +186,13 @@ pub const JOURNAL_REWRITE_RATIO: u64 = 4;
 pub const JOURNAL_REWRITE_BYTES: u64 = 4 << 20;
 /// How long a disk must have been fast enough before pushes wait for it again.
 pub const JOURNAL_CALM: Duration = Duration::from_secs(1);
-/// Records that wait for a slow disk; beyond it they are dropped, and a snapshot makes up for them.
+/// Records that wait for a write of a second and more; beyond it they are dropped, and a snapshot makes up for them.
 pub const JOURNAL_PENDING_BYTES_MAX: usize = 32 << 20;
+/// A write that takes so long does not keep up with what is published.
+pub const JOURNAL_STALL_MAX: Duration = Duration::from_secs(1);
+/// Records that wait for a write which is merely late: a turn may bring several of the longest, and so may the next, while a sound disk
+/// writes them.
+pub const JOURNAL_STALLED_BYTES_MAX: usize = 8 * JOURNAL_RECORD_BYTES_MAX;
 /// A buffer of records that grew beyond this is given back to the allocator. A busy core fills a megabyte and more until the kernel's
 /// worker, on the same CPU, has its turn; memory that is new each time costs more than the copy into it.
 pub const JOURNAL_BUFFER_KEPT_MAX: usize = 8 << 20;

@@ -194,6 +194,15 @@ pub(crate) fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// What [`mix`] made this of.
+pub(crate) fn unmix(mixed: u64) -> u64 {
+    let value = mixed ^ (mixed >> 31) ^ (mixed >> 62);
+    let value = value.wrapping_mul(0x3196_42b2_d24d_8ec3);
+    let value = value ^ (value >> 27) ^ (value >> 54);
+    let value = value.wrapping_mul(0x96de_1b17_3f11_9089);
+    value ^ (value >> 30) ^ (value >> 60)
+}
+
 /// The id a client gives one registration object, for the life of its process.
 ///
 /// All known clients send a canonical UUID, which takes 16 bytes and no allocation here.

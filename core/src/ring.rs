@@ -22,6 +22,25 @@ pub struct HashRing {
     part_shift: u32,
 }
 
+/// The first rule there was: that of journals which do not say theirs.
+pub const FIRST_RULE: u64 = 0x489f_2cbc_314a_a293;
+
+/// What tells the rule by which members own services from every other rule: builds in which it is equal agree on all owners.
+pub fn rule() -> u64 {
+    const SAMPLES: u64 = 4_096;
+    let members = (0..3).flat_map(|node| {
+        (0..2).map(move |core| Member {
+            node: NodeId(node),
+            core: CoreId(core),
+        })
+    });
+    let ring = HashRing::new(members);
+    (0..SAMPLES).fold(SAMPLES, |rule, sample| {
+        let owner = ring.owner(&DataInfoId::new(&format!("sample {sample}"), "", ""));
+        mix(rule ^ (owner.node.0 << u16::BITS | u64::from(owner.core.0)))
+    })
+}
+
 impl HashRing {
     /// The ring of these members.
     ///
@@ -103,6 +122,11 @@ fn points_of(member: Member) -> impl Iterator<Item = (u64, Member)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rule_is_the_first_there_was() {
+        assert_eq!(rule(), FIRST_RULE);
+    }
 
     #[test]
     fn each_place_belongs_to_the_first_point_at_or_behind_it() {

@@ -150,6 +150,10 @@ stats! {
         Counter "journal_written_bytes_total" { journal_written_bytes }
         /// Stretches of the journal that the start could not read.
         Counter "journal_damages_total" { journal_damages }
+        /// Cores whose start may have lacked something that was shown, and was as careful as after a loss of power.
+        Gauge "journal_gaps" { journal_gaps }
+        /// The start did not find what operators had set in earlier lives.
+        Gauge "operators_lost" { operators_lost }
         /// Bytes of the journal, by what they are: all files, what live publishers need, each by itself, and what waits for the disk.
         Gauge "journal_bytes" by "of" {
             journal_disk_bytes = "disk",

@@ -29,7 +29,7 @@ use rollcall_core::data::journal::{File, Lane, Operation};
 use rollcall_core::machine::Instant;
 
 pub use self::error::{DiskError, Trouble};
-pub use self::folder::{Folder, replace};
+pub use self::folder::{Folder, read_if_there, refuse_irregular, replace, set_aside};
 pub use self::lock::{DataDirectory, LockError};
 
 use self::blocking::Work;

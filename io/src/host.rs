@@ -48,6 +48,11 @@ pub fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
+/// Whether somebody keeps the clock of this host right, as far as the kernel knows.
+pub fn clock_is_synchronised() -> Option<bool> {
+    crate::sys::clock_is_synchronised()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

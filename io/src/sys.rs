@@ -26,6 +26,15 @@ fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether somebody keeps the host's clock right, as far as the kernel is told; nothing where it does not say.
+pub(crate) fn clock_is_synchronised() -> Option<bool> {
+    // SAFETY: all zero is a valid value, and asks for nothing to be changed.
+    let mut clock: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills in what it is given, which is ours.
+    let state = check(unsafe { libc::adjtimex(&raw mut clock) }).ok()?;
+    Some(state != libc::TIME_ERROR && clock.status & libc::STA_UNSYNC == 0)
+}
+
 /// Takes over a descriptor that a completion of an accept or an open delivered.
 pub(crate) fn own_completed(fd: RawFd) -> OwnedFd {
     // SAFETY: each such descriptor is delivered by exactly one completion, so it has no other owner.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_core::data::journal::{Durability, Journal, Lane, Life, Operation};
+use rollcall_core::data::journal::{Durability, Failure, Journal, Lane, Life, Operation};
 use rollcall_core::data::{self, Data, Report};
 use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
@@ -18,7 +18,7 @@ use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 use rollcall_io::clock::{Clock, CoreClock, Tick};
 use rollcall_io::executor::Bell;
-use rollcall_io::file::Directory;
+use rollcall_io::file::{Directory, Trouble};
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{EndedBy, Net, Reason};
 
@@ -95,6 +95,8 @@ pub(crate) struct Setup {
     pub(crate) protect: Duration,
     /// What operators set in its former lives.
     pub(crate) operators: Arc<MetaState>,
+    /// Nothing of that is left.
+    pub(crate) operators_lost: bool,
     /// The node's zone.
     pub(crate) zone: Name,
     /// Addresses that may take clients off, beside loopback.
@@ -123,6 +125,7 @@ impl Roles {
         let mut names = Interner::new(seed);
         let mut stats = Stats::default();
         let data = recover_data(&place, seed, setup, &mut names, &mut stats)?;
+        stats.operators_lost = u64::from(setup.operators_lost && me.core == CoreId(0));
         let session = Session::with_rules(place, seed, setup.rules.clone());
         Ok(Self {
             me,
@@ -263,6 +266,7 @@ fn recover_data(
     let is_mine = |hash| place.ring.owner_at(hash) == place.me;
     let recovered = journals.recover(place.me.core, seed, names, &is_mine)?;
     stats.journal_damages = recovered.damages;
+    stats.journal_gaps = u64::from(recovered.former.has_gap);
     let life = Life {
         durability,
         cluster: CLUSTER,
@@ -417,7 +421,10 @@ impl Driver {
             worked = true;
             self.roles.data_event(data::Event::Disk {
                 lane: finished.lane,
-                result: finished.result.map_err(|error| error.to_string()),
+                result: finished.result.map_err(|error| Failure {
+                    is_full: error.trouble == Trouble::Full,
+                    said: error.to_string(),
+                }),
                 buffer: finished.buffer,
             });
         }

@@ -8,8 +8,7 @@ mod report;
 mod tests;
 
 use std::fmt;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rollcall_core::data::journal::File;
@@ -23,7 +22,7 @@ use rollcall_core::limits::JOURNAL_SLICE_BYTES;
 use rollcall_core::names::Interner;
 use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
-use rollcall_io::file::{DiskError, Folder};
+use rollcall_io::file::{DiskError, Folder, read_if_there};
 use rollcall_io::host;
 
 use crate::recovery::{self, CURRENT, JOURNAL};
@@ -67,6 +66,8 @@ enum End {
     At(Tail),
     /// The manifest names it, and there is no such file yet.
     NotBegun,
+    /// The manifest names it, it was begun, and there is nothing of it.
+    Lost,
     /// No manifest names it: it was, or would have become, part of a snapshot, and the next start removes it.
     Stray,
     /// It is not read.
@@ -117,13 +118,14 @@ pub fn survey(data_directory: &Path) -> Result<Survey, JournalError> {
 /// Which era counts. If that is damaged, the last there is.
 fn current(path: &Path, faults: &mut Vec<Fault>) -> Result<Current, JournalError> {
     let file = path.join(CURRENT);
-    let damaged = match fs::read(&file).map(|bytes| Current::decode(&bytes)) {
-        Ok(Ok(current)) => return Ok(current),
-        Ok(Err(newer @ ManifestError::Newer { .. })) => {
+    let read = read_if_there(&file).map(|bytes| bytes.map(|bytes| Current::decode(&bytes)));
+    let damaged = match read {
+        Ok(Some(Ok(current))) => return Ok(current),
+        Ok(Some(Err(newer @ ManifestError::Newer { .. }))) => {
             return Err(JournalError::Newer(file, newer));
         }
-        Ok(Err(error)) => error.to_string(),
-        Err(error) if error.kind() == ErrorKind::NotFound => "missing".to_owned(),
+        Ok(Some(Err(error))) => error.to_string(),
+        Ok(None) => "missing".to_owned(),
         Err(error) => return Err(JournalError::Unreadable(file, error)),
     };
     let era = numbered(path)?.pop();
@@ -202,9 +204,13 @@ impl<'a> Reading<'a> {
 
     fn read(&mut self, folder: &Folder, manifest: &[u8]) -> Result<(), JournalError> {
         let files = folder.list()?;
+        if files.contains(&File::Gap) {
+            let why = "the disk failed: something may have been shown that is in no segment";
+            self.fault(File::Gap, None, why.to_owned());
+        }
         let segments = files.into_iter().filter_map(|file| match file {
             File::Segment(number) => Some(number),
-            File::Manifest => None,
+            File::Manifest | File::Gap => None,
         });
         let there: Vec<_> = segments.collect();
         let manifest = match Manifest::decode(manifest) {
@@ -228,10 +234,14 @@ impl<'a> Reading<'a> {
             }
         };
         for &number in &manifest.segments {
-            if there.contains(&number) {
+            let is_last = manifest.segments.last() == Some(&number);
+            if folder.len(File::Segment(number))? > 0 {
                 self.read_segment(folder, number, Some(manifest.salt(number)))?;
-            } else {
+            } else if is_last && manifest.is_last_to_begin {
                 self.add(number, 0, 0, End::NotBegun);
+            } else {
+                self.add(number, 0, 0, End::Lost);
+                self.fault(File::Segment(number), None, "empty or missing".to_owned());
             }
         }
         for number in there

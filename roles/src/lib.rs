@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 pub mod admin;
 pub mod args;
 mod bad_frames;
+mod clock;
 pub mod config;
 pub mod connections;
 mod control;

@@ -24,6 +24,7 @@ use rollcall_io::net::{Admission, Net, Settings, TransportKind};
 use rollcall_io::{probe, signal};
 
 use crate::admin::{Access, Admin, Role};
+use crate::clock;
 use crate::config::{Config, Cores, Journal, Transport};
 use crate::connections::ConnectionLog;
 use crate::control::{self, Control};
@@ -85,6 +86,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     // Held until the process ends.
     let directory = DataDirectory::lock(&config.node.data_dir).map_err(StartError::unavailable)?;
     let (operators, set) = Operators::open(directory.path()).map_err(StartError::unavailable)?;
+    let operators_lost = operators.is_new() && directory.was_used();
+    tell_of(&directory, operators_lost);
     let set = Arc::new(set);
     let ports = Ports::bind(&config, seats.len())?;
 
@@ -96,7 +99,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let former = FormerLife {
         journals: journals(&config, &directory, seats.len())?,
         operators: Arc::clone(&set),
+        operators_lost,
     };
+    if !former.journals.has_former() {
+        clock::warn_of_doubts();
+    }
     let plan = CorePlan::new(&config, transport, seats.len(), former);
     let Some(cores) = start_cores(&plan, seats, ports.clients, meshes, &mut signals)? else {
         tracing::info!("stopped while starting");
@@ -171,6 +178,20 @@ fn journals(
 struct FormerLife {
     journals: Journals,
     operators: Arc<MetaState>,
+    /// The file of it is gone.
+    operators_lost: bool,
+}
+
+/// Says what is not as it should be in a data directory.
+fn tell_of(directory: &DataDirectory, operators_lost: bool) {
+    let path = directory.path().display();
+    if let Some(mode) = directory.is_open_to_others() {
+        let mode = format!("{mode:o}");
+        tracing::warn!(directory = %path, mode, "others can read what clients publish here: chmod 700");
+    }
+    if operators_lost {
+        tracing::error!(directory = %path, "operators.redb is gone: nothing counts of what operators had set (switches, blacklist, persistent data, clients off)");
+    }
 }
 
 /// Everything that is listened on, bound before anything starts.
@@ -249,6 +270,7 @@ impl CorePlan {
                 return_grace: config.data.return_grace,
                 protect: config.data.protect,
                 operators: former.operators,
+                operators_lost: former.operators_lost,
                 zone: Name::from(config.node.zone.as_str()),
                 cancel_from: config.admin.cancel_address_from.clone().into(),
                 listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),

@@ -4,13 +4,15 @@
 //! both. The file is redb's, which syncs each change, is whole after any crash and finds damage by itself.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use rollcall_core::meta::{MetaCommand, MetaState};
+use rollcall_io::file::refuse_irregular;
 use serde::de::DeserializeOwned;
 
 /// Its name in the data directory.
@@ -40,6 +42,8 @@ pub(crate) struct Operators {
     next: u64,
     log_bytes: usize,
     state_bytes: usize,
+    /// There was no such file.
+    is_new: bool,
 }
 
 /// Why it cannot be read.
@@ -92,7 +96,10 @@ impl Operators {
     /// Opens the file in this directory, which is made if it is not there, and says what it holds.
     pub(crate) fn open(directory: &Path) -> Result<(Self, MetaState), OpenError> {
         let path = directory.join(FILE);
-        if !path.exists() {
+        refuse_irregular(&path)
+            .map_err(|error| OpenError::File(path.clone(), redb::Error::Io(error)))?;
+        let is_new = !path.exists();
+        if is_new {
             make(&path).map_err(|error| OpenError::File(path.clone(), error))?;
         }
         let database = patiently(|| open(&path)).map_err(|error| told(&path, error))?;
@@ -102,10 +109,16 @@ impl Operators {
             next: 0,
             log_bytes: 0,
             state_bytes: 0,
+            is_new,
         };
         let state = operators.load(&database)?;
         operators.database = Some(database);
         Ok((operators, state))
+    }
+
+    /// Whether the file was made by this start.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     fn load(&mut self, database: &Database) -> Result<MetaState, OpenError> {
@@ -167,7 +180,7 @@ impl Operators {
         if self.log_bytes + bytes.len() > self.state_bytes.max(LOG_BYTES_MIN) {
             return self.write_state(database, after);
         }
-        let write = database.begin_write()?;
+        let write = begin(&database)?;
         write.open_table(COMMANDS)?.insert(self.next, &*bytes)?;
         write.commit()?;
         self.next += 1;
@@ -181,7 +194,7 @@ impl Operators {
         state: &MetaState,
     ) -> Result<Database, redb::Error> {
         let bytes = encode(state);
-        let write = database.begin_write()?;
+        let write = begin(&database)?;
         write.open_table(ABOUT)?.insert(STATE_KEY, &*bytes)?;
         write.delete_table(COMMANDS)?;
         write.open_table(COMMANDS)?;
@@ -197,8 +210,11 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     if next.exists() {
         fs::remove_file(&next)?;
     }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    options.mode(0o600).open(&next)?;
     let database = Database::create(&next)?;
-    let write = database.begin_write()?;
+    let write = begin(&database)?;
     write
         .open_table(ABOUT)?
         .insert(FORMAT_KEY, &FORMAT.to_le_bytes()[..])?;
@@ -208,6 +224,14 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     fs::rename(&next, path)?;
     let directory = path.parent().unwrap_or(Path::new("."));
     Ok(File::open(directory)?.sync_all()?)
+}
+
+/// Begins a change. Each is on the medium before the file says that it is the last: with one phase less, a last change that was damaged
+/// later is taken for one that was never finished, and what operators were told is gone without a word.
+fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut write = database.begin_write()?;
+    write.set_two_phase_commit(true);
+    Ok(write)
 }
 
 /// What the file holds, as it is written there.

@@ -4,6 +4,7 @@
 //! gives it; what it kept must be in a journal of its own before the old ones go, so all cores together begin an *era*, a directory of
 //! its own, and one file says which era is the truth.
 
+mod shard;
 #[cfg(test)]
 mod tests;
 
@@ -11,27 +12,29 @@ use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use rollcall_core::data::journal::manifest::{Current, Manifest, ManifestError};
-use rollcall_core::data::journal::replay::{Replay, Replayed};
-use rollcall_core::data::journal::segment::{Expected, HeaderError, Scanned, Scanner, Tail};
-use rollcall_core::data::journal::{Durability, File, Former};
-use rollcall_core::machine::Instant;
+use rollcall_core::data::journal::manifest::{Current, ManifestError};
+use rollcall_core::data::journal::replay::Replayed;
+use rollcall_core::data::journal::segment::HeaderError;
+use rollcall_core::data::journal::{Durability, Former};
 use rollcall_core::names::{CoreId, Interner};
+use rollcall_core::ring;
 use rollcall_core::tables::Seed;
-use rollcall_io::clock::Clock;
-use rollcall_io::file::{DiskError, Folder, replace};
+use rollcall_io::file::{DiskError, Folder, read_if_there, replace, set_aside};
 use rollcall_io::host;
+
+use self::shard::{End, Reader, Reading};
 
 /// The directory of all eras, in the data directory.
 pub(crate) const JOURNAL: &str = "journal";
 /// The file that says which era is the truth.
 pub(crate) const CURRENT: &str = "current";
+/// The file that says by which rule its services belong to cores.
+const RULE: &str = "ring";
 /// Until a node belongs to a cluster.
 pub(crate) const CLUSTER: u64 = 0;
-/// How often a long replay says how far it is.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// The journals of a node.
 #[derive(Clone, Debug)]
@@ -42,10 +45,27 @@ pub(crate) struct Journals {
     cores: u16,
     /// Former lives have said that this era is the truth.
     is_current: bool,
+    /// Former lives were ready, and have said so.
+    was_begun: bool,
+    /// What former lives said is lost.
+    is_doubtful: bool,
+    /// Something could not be read.
+    is_damaged: Arc<AtomicBool>,
+    /// The rule by which services belong to cores is not, or not for certain, on the disk as this build knows it.
+    rule_is_new: bool,
     /// Where former lives wrote, if that was another era.
     before: Option<Current>,
     durability: Durability,
     boot_id: [u8; 16],
+}
+
+/// By which rule the services of a journal belong to cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    Same,
+    Another,
+    /// Builds that did not say it had the first rule there was.
+    Unknown,
 }
 
 /// Why what is on the disk cannot be taken over.
@@ -73,24 +93,22 @@ pub(crate) struct Recovered {
     pub(crate) damages: u64,
 }
 
-/// A replay of one shard by one core.
-struct Reading<'a> {
-    core: CoreId,
-    journal: &'a Path,
-    replay: Replay,
-    names: &'a mut Interner,
-    is_mine: &'a dyn Fn(u64) -> bool,
-    began: Instant,
-    reported: Instant,
-    bytes: u64,
-    damages: u64,
-}
+impl Rule {
+    fn of(root: &Path) -> Result<Self, RecoveryError> {
+        let path = root.join(RULE);
+        let read = read_if_there(&path);
+        let said = read.map_err(|error| RecoveryError::Unreadable(path, error))?;
+        Ok(match said {
+            Some(said) if said == Self::text().as_bytes() => Self::Same,
+            Some(_) => Self::Another,
+            None if ring::rule() != ring::FIRST_RULE => Self::Another,
+            None => Self::Unknown,
+        })
+    }
 
-/// What is known of the last segment of a journal.
-#[derive(Clone, Copy)]
-struct End {
-    boot_id: Option<[u8; 16]>,
-    is_sealed: bool,
+    fn text() -> String {
+        format!("{:016x}\n", ring::rule())
+    }
 }
 
 impl Journals {
@@ -109,12 +127,24 @@ impl Journals {
                 Err(why) => (false, unsaid(&root, &why)?),
             },
         };
-        let before = current.filter(|current| current.cores != cores);
+        let rule = match current {
+            Some(_) => Rule::of(&root)?,
+            None => Rule::Unknown,
+        };
+        if rule == Rule::Another {
+            tracing::warn!(journal = %root.display(), "written under another rule for which core has which service: all of it is read and written anew");
+        }
+        let is_other = |current: &Current| current.cores != cores || rule == Rule::Another;
+        let before = current.filter(is_other);
         Ok(Self {
             root,
             era: current.map_or(0, |current| current.era) + u64::from(before.is_some()),
             cores,
             is_current: is_said && before.is_none(),
+            was_begun: is_said,
+            rule_is_new: rule != Rule::Same,
+            is_doubtful: !is_said && current.is_some(),
+            is_damaged: Arc::default(),
             before,
             durability,
             boot_id: host::boot_id(),
@@ -170,7 +200,24 @@ impl Journals {
             let current = Current { era, cores };
             replace(&self.root.join(CURRENT), &current.encode()).map_err(RecoveryError::Disk)?;
         }
+        self.say_rule();
         self.remove_other_eras()
+    }
+
+    /// After the era, which counts: without that a start would take over under this rule what was written under another.
+    fn say_rule(&self) {
+        if !self.rule_is_new {
+            return;
+        }
+        let said = replace(&self.root.join(RULE), Rule::text().as_bytes());
+        if let Err(error) = said {
+            tracing::warn!(%error, "the next start does not know by which rule the journal is written");
+        }
+    }
+
+    /// Whether there was a life before this one of which something is known.
+    pub(crate) fn has_former(&self) -> bool {
+        self.is_current || self.before.is_some()
     }
 
     /// Behind a life that writes nothing down, what former ones wrote is older than what subscribers were shown by it.
@@ -196,7 +243,13 @@ impl Journals {
         for era in eras(&self.root)? {
             if era != self.era {
                 let path = self.root.join(era.to_string());
-                let removed = fs::remove_dir_all(&path);
+                let removed = match self.is_damaged.load(Relaxed) {
+                    true => set_aside(&path).map(|kept| {
+                        let (era, kept) = (path.display(), kept.display());
+                        tracing::warn!(%era, %kept, "set aside, as not all of it could be read");
+                    }),
+                    false => fs::remove_dir_all(&path),
+                };
                 removed.map_err(|error| RecoveryError::Unreadable(path, error))?;
             }
         }
@@ -211,34 +264,29 @@ impl Journals {
         names: &mut Interner,
         is_mine: &dyn Fn(u64) -> bool,
     ) -> Result<Recovered, RecoveryError> {
-        let began = Clock::monotonic();
-        let mut reading = Reading {
-            core,
-            journal: &self.root,
-            replay: Replay::new(seed),
-            names,
-            is_mine,
-            began,
-            reported: began,
-            bytes: 0,
-            damages: 0,
-        };
+        let mut reading = Reading::new(core, seed, names, is_mine);
         let mut former = Former {
             key: host::random(),
             ..Former::default()
         };
         let mut ends = Vec::new();
+        let reader = Reader {
+            cleans: self.before.is_none(),
+            was_begun: self.was_begun,
+        };
         match self.before {
             Some(before) => {
                 for other in (0..before.cores).map(CoreId) {
-                    let folder = self.path_in(before.era, other);
-                    ends.extend(reading.read_shard(other, &Folder::new(folder), false)?.1);
+                    let folder = Folder::new(self.path_in(before.era, other));
+                    let (known, end) = reading.read_shard(other, &folder, reader)?;
+                    former.has_gap |= known.is_some_and(|known| known.has_gap);
+                    ends.extend(end);
                 }
                 former.needs_snapshot = true;
             }
             None => {
                 let folder = Folder::new(self.path_of(core));
-                let (known, end) = reading.read_shard(core, &folder, true)?;
+                let (known, end) = reading.read_shard(core, &folder, reader)?;
                 former = known.unwrap_or(former);
                 ends.extend(end);
             }
@@ -250,8 +298,25 @@ impl Journals {
         // Of several shards that of another start of the machine counts.
         let boots = ends.iter().filter_map(written_in);
         former.boot_id = boots.max_by_key(|boot_id| *boot_id != self.boot_id);
-        let damages = reading.damages;
+        let mut damages = reading.damages;
+        if damages > 0 {
+            self.is_damaged.store(true, Relaxed);
+        }
         let replayed = reading.finish();
+        if self.before.is_none() && replayed.unwanted > 0 {
+            damages += 1;
+            let services = replayed.unwanted;
+            tracing::warn!(
+                core = core.0,
+                services,
+                "in the journal of a core that does not have them, they are not served"
+            );
+        }
+        // A first start that was killed has said nothing either, and shown nothing.
+        if self.is_doubtful && !replayed.services.is_empty() {
+            damages += 1;
+            former.has_gap = true;
+        }
         former.records = replayed.records;
         Ok(Recovered {
             former,
@@ -268,9 +333,9 @@ impl Journals {
 /// What the file says that says which era is the truth; or why it does not.
 fn said(root: &Path) -> Result<Result<Current, String>, RecoveryError> {
     let path = root.join(CURRENT);
-    let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err("missing".to_owned())),
-        read => read.map_err(|error| RecoveryError::Unreadable(path.clone(), error))?,
+    let read = read_if_there(&path);
+    let Some(bytes) = read.map_err(|error| RecoveryError::Unreadable(path.clone(), error))? else {
+        return Ok(Err("missing".to_owned()));
     };
     match Current::decode(&bytes) {
         Ok(current) => Ok(Ok(current)),
@@ -337,181 +402,6 @@ pub(crate) fn numbered(path: &Path) -> io::Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-impl Reading<'_> {
-    /// Reads a shard, and cleans up behind it if it goes on to be written.
-    fn read_shard(
-        &mut self,
-        shard: CoreId,
-        folder: &Folder,
-        cleans: bool,
-    ) -> Result<(Option<Former>, Option<End>), RecoveryError> {
-        let Some((manifest, is_sound)) = manifest(folder)? else {
-            return Ok((None, None));
-        };
-        let mut segments = Vec::new();
-        let mut end = None;
-        for &segment in &manifest.segments {
-            let file = File::Segment(segment);
-            // One that was never begun need not be kept, and cannot be synced.
-            if folder.len(file).map_err(RecoveryError::Disk)? > 0 {
-                let salt = is_sound.then(|| manifest.salt(segment));
-                end = Some(self.read_segment(shard, folder, segment, salt, cleans)?);
-                let len = folder.len(file).map_err(RecoveryError::Disk)?;
-                segments.push((segment, len));
-            }
-        }
-        if cleans {
-            clean(folder, &segments).map_err(RecoveryError::Disk)?;
-        }
-        let former = Former {
-            segments,
-            next_segment: manifest.next_segment,
-            key: manifest.key,
-            needs_snapshot: !is_sound || self.damages > 0,
-            ..Former::default()
-        };
-        Ok((Some(former), end))
-    }
-
-    fn read_segment(
-        &mut self,
-        shard: CoreId,
-        folder: &Folder,
-        segment: u64,
-        salt: Option<u64>,
-        cleans: bool,
-    ) -> Result<End, RecoveryError> {
-        let file = File::Segment(segment);
-        let mut scanner = Scanner::new(Expected {
-            cluster: Some(CLUSTER),
-            shard: shard.0,
-            segment,
-            salt,
-        });
-        let path = folder.path().join(file.to_string());
-        let (mut refused, mut len) = (None, 0);
-        let read = folder.read(file, |chunk| {
-            len += chunk.len() as u64;
-            if refused.is_some() {
-                return;
-            }
-            let found = |scanned: Scanned<'_>| match scanned {
-                Scanned::Record { record, .. } => {
-                    self.replay.take(&record, self.names, self.is_mine);
-                }
-                Scanned::Damage { from, to, why } => {
-                    self.damages += 1;
-                    tracing::warn!(file = %path.display(), from, to, %why, "journal damaged, what is sound is kept");
-                }
-            };
-            refused = scanner.scan(chunk, found).err();
-            self.report_progress(&path, chunk.len());
-        });
-        read.map_err(RecoveryError::Disk)?;
-        match refused {
-            // The manifest would have told what is needed to read it all the same.
-            Some(error @ (HeaderError::Damaged | HeaderError::NotASegment)) => {
-                let why = format!(
-                    "{error}; the manifest beside it, by which it could be read, is damaged too"
-                );
-                return Err(RecoveryError::lost(path, why, self.journal));
-            }
-            Some(error) => return Err(RecoveryError::Segment(path, error)),
-            None => {}
-        }
-        let boot_id = scanner.header().map(|header| header.boot_id);
-        let tail = scanner.finish();
-        if let Tail::Torn { offset } = tail {
-            tracing::info!(file = %path.display(), offset, "journal ends in the middle of a write, the rest is cut");
-            len = offset;
-        }
-        if cleans {
-            // Also where nothing is to cut: what was set aside behind the end for more to come is given back.
-            folder.truncate(file, len).map_err(RecoveryError::Disk)?;
-        }
-        Ok(End {
-            boot_id,
-            is_sealed: tail == Tail::Sealed,
-        })
-    }
-
-    fn report_progress(&mut self, path: &Path, bytes: usize) {
-        self.bytes += bytes as u64;
-        let now = Clock::monotonic();
-        if now.since(self.reported) >= PROGRESS_EVERY {
-            self.reported = now;
-            let seconds = now.since(self.began).as_secs();
-            tracing::info!(core = self.core.0, file = %path.display(), bytes = self.bytes, seconds, "replaying");
-        }
-    }
-
-    fn finish(self) -> Replayed {
-        let replayed = self.replay.finish();
-        let took = Clock::monotonic().since(self.began);
-        let services = replayed.services.iter();
-        let publishers: usize = services.map(|service| service.publishers.len()).sum();
-        if replayed.records == 0 {
-            return replayed;
-        }
-        tracing::info!(
-            core = self.core.0,
-            publishers,
-            services = replayed.services.len(),
-            records = replayed.records,
-            bytes = self.bytes,
-            ms = took.as_millis() as u64,
-            "replayed, the publishers await their clients"
-        );
-        replayed
-    }
-}
-
-/// Removes the files that count for nothing.
-fn clean(folder: &Folder, segments: &[(u64, u64)]) -> Result<(), DiskError> {
-    let is_kept = |file: &File| match *file {
-        File::Manifest => true,
-        File::Segment(number) => segments.iter().any(|&(kept, _)| kept == number),
-    };
-    let mut files = folder.list()?;
-    files.retain(|file| !is_kept(file));
-    // A node that was killed while it replaced the manifest has left that to the kernel: what only the one before names must not be gone
-    // earlier.
-    folder.sync()?;
-    folder.remove(&files)
-}
-
-/// The manifest of a shard, and whether it is sound. If it is not, all segments that are there count.
-fn manifest(folder: &Folder) -> Result<Option<(Manifest, bool)>, RecoveryError> {
-    let mut bytes = Vec::new();
-    let read = folder.read(File::Manifest, |chunk| bytes.extend_from_slice(chunk));
-    read.map_err(RecoveryError::Disk)?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let path = folder.path().join(File::Manifest.to_string());
-    match Manifest::decode(&bytes) {
-        Ok(manifest) => Ok(Some((manifest, true))),
-        Err(error @ ManifestError::Newer { .. }) => Err(RecoveryError::Manifest(path, error)),
-        Err(error) => {
-            tracing::warn!(file = %path.display(), %error, "every segment that is there is read");
-            let files = folder.list().map_err(RecoveryError::Disk)?;
-            let segments: Vec<_> = files
-                .into_iter()
-                .filter_map(|file| match file {
-                    File::Segment(segment) => Some(segment),
-                    File::Manifest => None,
-                })
-                .collect();
-            let manifest = Manifest {
-                key: host::random(),
-                next_segment: segments.iter().max().map_or(0, |last| last + 1),
-                segments,
-            };
-            Ok(Some((manifest, false)))
-        }
-    }
 }
 
 impl RecoveryError {

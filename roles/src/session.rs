@@ -328,6 +328,7 @@ mod tests {
             return_grace: Duration::ZERO,
             protect: Duration::ZERO,
             operators: Arc::default(),
+            operators_lost: false,
             zone: Name::from(DEFAULT_ZONE),
             cancel_from: Arc::new([]),
             listeners: Arc::new(|_| Vec::new()),

@@ -278,6 +278,55 @@ on_one_and_two_cores! {
         shows_again(&node, round, &shown);
     }
 
+    fn a_kill_while_the_disk_is_full_shows_nobody_what_is_outdated(cores: usize) {
+        let disk = or_skip!(Disk::mount());
+        let mut node = Rollcall::on(Options::cores(cores), &disk.data_dir());
+        let (mut publisher, mut before) = (node.client(), observer(&node));
+        pass(1, &mut publisher, &mut before);
+        disk.fill();
+        let shown = (2..=4).map(|round| pass(round, &mut publisher, &mut before)).last();
+        assert_says_no_room(&node);
+        let marks = || (0..cores).filter(|core| disk.data_dir().join(format!("journal/0/{core}/gap")).exists()).count();
+        eventually("each shard is marked", || marks() == cores);
+
+        node.kill();
+        drop(publisher);
+        disk.make_room();
+        node.restart();
+
+        assert_eq!(node.metric("rollcall_journal_gaps"), cores as u64);
+        let mut after = observer(&node);
+        let mut publisher = node.client();
+        publisher.publish_all(&services(), "a", 4, &value(4));
+        let again = after.lists_until(&services(), &[&value(4)]);
+        assert_eq!(again.len(), SERVICES, "none was shown the lists of before");
+        for list in again {
+            let shown = shown.iter().flatten().rfind(|shown| shown.data_id == list.data_id);
+            assert!(shown.is_some_and(|shown| shown.version < list.version), "{shown:?} before {list:?}");
+        }
+        eventually("nothing is missing any more", || marks() == 0);
+    }
+
+    fn a_disk_that_the_journal_fills_by_itself_heals(cores: usize) {
+        let disk = or_skip!(Disk::mount());
+        let mut node = Rollcall::on(Options::cores(cores), &disk.data_dir());
+        let (mut publisher, mut observer) = (node.client(), observer(&node));
+        // The log may be far larger than the disk.
+        let mut rounds = 1..;
+        let mut pass = || {
+            let round = rounds.next().expect("without end");
+            assert!(round < 2_000, "this would take more than the disk has");
+            (round, pass(round, &mut publisher, &mut observer))
+        };
+        while node.logged("journal degraded, pushes go on without it").is_empty() {
+            pass();
+        }
+
+        heals(&node);
+        let (round, shown) = pass();
+        survives_a_crash(&mut node, round, &shown);
+    }
+
     fn a_start_on_a_full_disk_serves_what_is_there(cores: usize) {
         let disk = or_skip!(Disk::mount());
         let mut node = Rollcall::on(Options::cores(cores), &disk.data_dir());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -192,7 +192,10 @@ on_one_and_two_cores! {
         let block_end = BLOCK_BYTES as u64 * 2;
         let lost = segment.services_between(damaged_at, block_end);
         overwrite(&segment.path, damaged_at, &[0x5a; 16]);
-        overwrite(&segment.path, len, &[0x5a; 100]);
+        // The head of a fragment that says it is longer than what there is of it.
+        let mut begun = vec![0, 0, 0, 0, 200, 0, 1];
+        begun.resize(100, 0x5a);
+        overwrite(&segment.path, len, &begun);
 
         node.restart();
 
@@ -241,7 +244,8 @@ on_one_and_two_cores! {
         drop(publisher);
 
         for round in 0..3 {
-            for segment in segments(node.data_dir()).into_iter().flatten() {
+            // The last may not be begun: once all is whole again, a snapshot is on its way.
+            for segment in segments(node.data_dir()).into_iter().flatten().filter(|it| it.path.exists()) {
                 match round {
                     0 => overwrite(&segment.path.with_file_name(File::Manifest.to_string()), 12, &[0x5a]),
                     1 => overwrite(&segment.path, 12, &[0x5a]),
@@ -258,6 +262,60 @@ on_one_and_two_cores! {
         assert!(!node.logged(DAMAGED).is_empty());
         node.restart();
         assert_eq!(node.metric("rollcall_journal_damages_total"), 0);
+    }
+
+    fn what_is_gone_from_a_data_directory_is_told_and_what_is_left_is_served(cores: usize) {
+        let mut node = Rollcall::start(cores);
+        let services = services(50);
+        node.client().publish_all(&services, "a", 1, "gone with its client");
+        let mut publisher = node.client();
+        publisher.publish_all(&services, "b", 1, "b");
+        let mut observer = node.client();
+        observer.subscribe_all(&services);
+        observer.lists_until(&services, &["b"]);
+        node.kill();
+        drop(publisher);
+        let shard = node.data_dir().join("journal/0/0");
+        fs::write(shard.join("manifest"), b"").expect("a folder of ours");
+        fs::remove_file(node.data_dir().join("operators.redb")).expect("it was there");
+
+        node.restart();
+
+        assert_eq!(node.logged("every segment that is there is read").len(), 1);
+        assert_eq!(node.metric("rollcall_journal_damages_total"), 1);
+        assert_eq!(node.metric("rollcall_journal_gaps"), 1);
+        assert_eq!(node.metric("rollcall_operators_lost"), 1);
+        assert!(shard.join("manifest.damaged").exists());
+        let mut observer = node.client();
+        observer.subscribe_all(&services);
+        assert_eq!(observer.lists_until(&services, &["b"]).len(), services.len());
+
+        // All of a shard.
+        node.kill();
+        fs::remove_dir_all(&shard).expect("it was there");
+        node.restart();
+        assert_eq!(node.metric("rollcall_journal_gaps"), 1);
+        assert_eq!(node.metric("rollcall_operators_lost"), 0, "there are new ones");
+    }
+
+    fn a_data_directory_is_for_its_user_only(cores: usize) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data_dir = folder.path().join("data");
+        let node = Rollcall::on(Options::cores(cores), &data_dir);
+        node.client().publish_all(&["service".to_owned()], "a", 1, "a");
+
+        let mut folders = vec![data_dir];
+        while let Some(folder) = folders.pop() {
+            let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+            assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+            for entry in fs::read_dir(&folder).expect("a folder of ours") {
+                let path = entry.expect("an entry").path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => assert_eq!(mode(&path), 0o600, "{}", path.display()),
+                }
+            }
+        }
     }
 
     fn a_crash_while_the_log_is_replaced_by_a_snapshot_costs_nobody(cores: usize) {
@@ -374,7 +432,7 @@ on_one_and_two_cores! {
         write_journal(folder.path(), boot_id(), version, by_clock(60_000));
         let manifest = folder.path().join("journal/0/0").join(File::Manifest.to_string());
         // Killed when the manifest named the next segment, and nothing of that was written.
-        let next = Manifest { key: 1, segments: vec![0, 1], next_segment: 2 };
+        let next = Manifest { key: 1, segments: vec![0, 1], is_last_to_begin: true, next_segment: 2 };
         fs::write(manifest, next.encode()).expect("a folder of ours");
 
         let node = Rollcall::on(Options::cores(cores), folder.path());
@@ -435,6 +493,7 @@ fn write_journal(data_dir: &Path, boot_id: [u8; 16], version: DatumVersion, ceil
     let manifest = Manifest {
         key: 1,
         segments: vec![0],
+        is_last_to_begin: false,
         next_segment: 1,
     };
     let header = Header {

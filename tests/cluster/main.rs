@@ -50,6 +50,7 @@ mod journal;
 mod latency;
 mod limits;
 mod pushes;
+mod recorded;
 mod restart;
 mod standstill;
 mod start;

@@ -16,7 +16,7 @@ use crate::planted::Planted;
 use crate::random::Random;
 use crate::script;
 use crate::sockets::Push;
-use crate::world::{ConnectionKey, Size, World};
+use crate::world::{ConnectionKey, Core, Size, World};
 
 pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub(crate) const INTERVAL: Durability = Durability::Interval(SYNC_EVERY);
@@ -63,7 +63,8 @@ pub(crate) fn run_with(
             2 => Loss::Power,
             _ => Loss::Process,
         });
-        if world.random.chance(500) {
+        // Versions that were given while the disk failed have no ceiling there: only the clock is above them.
+        if world.random.chance(500) && !world.clock_counts {
             let hour = world.random.below(3_600_000);
             world.now.wall_ms -= hour;
         }
@@ -122,10 +123,12 @@ impl World {
     pub(crate) fn go_down(&mut self, loss: Loss, fate: &mut Fate<'_>) {
         let now = self.now.monotonic;
         (0..self.cores.len()).for_each(|core| self.notice_trouble(core));
-        let is_trusted = self.cores.iter().all(|core| {
+        let is_troubled = |core: &Core| {
             core.troubled_at
-                .is_none_or(|at| now.since(at) > TROUBLE_FORGOTTEN)
-        });
+                .is_some_and(|at| now.since(at) <= TROUBLE_FORGOTTEN)
+        };
+        let troubled: Vec<bool> = self.cores.iter().map(is_troubled).collect();
+        let is_trusted = !troubled.contains(&true);
         let shown = self.shown();
         self.steps.is_down = false;
         self.life += 1;
@@ -145,9 +148,14 @@ impl World {
         }
         let recovered = self.published();
         let is_safe = loss == Loss::Process || self.durability == Durability::Always;
-        if !is_safe {
+        // What is known to have a gap is shown with as much caution as after a loss of power, and no less.
+        let is_cautious =
+            |(core, troubled): (&Core, &bool)| core.is_cautious && !core.lacks_log || !troubled;
+        let is_marked = !is_trusted && self.cores.iter().zip(&troubled).all(is_cautious);
+        if !is_safe || is_marked {
             self.forgive_lost();
         }
+        self.clock_counts |= is_marked;
         if is_trusted && is_safe && !is_all_there(&shown, &recovered) {
             self.break_rule(format!("{shown:?} was shown, {recovered:?} is recovered"));
         }
@@ -155,9 +163,13 @@ impl World {
             let id = &self.services[service];
             let owner = self.core_of(self.ring.owner(id));
             let datum = self.cores[owner].data.datum(id);
+            let loss = match self.cores[owner].is_cautious {
+                true => Loss::Power,
+                false => loss,
+            };
             self.truth.restart(service, datum, loss);
         }
-        if !is_trusted {
+        if !is_trusted && !is_marked {
             // What was shown without being written may be lost, and its versions with it.
             for one in self
                 .clients
@@ -207,6 +219,8 @@ impl World {
         let one = &mut self.cores[core];
         let shard = one.member.core.0;
         let found = one.disk_mut().replay(shard, tables, key);
+        let is_cautious = found.former.has_gap;
+        let lacks_log = found.lacks_log;
         let floor = match forgets_ceiling {
             true => DatumVersion::NOTHING_KNOWN,
             false => found.replayed.highest,
@@ -230,6 +244,8 @@ impl World {
         let services = found.replayed.services;
         data.recover(self.now.monotonic, grace, services);
         one.begin_life(data, size, &ring, seed ^ life, tables);
+        one.is_cautious = is_cautious;
+        one.lacks_log = lacks_log;
     }
 
     /// Nothing is served before the journal says that it may be.
@@ -313,6 +329,6 @@ impl World {
     }
 
     fn boot_id(&self) -> [u8; 16] {
-        u128::from(self.boot).to_be_bytes()
+        (u128::from(self.boot) + 1).to_be_bytes()
     }
 }

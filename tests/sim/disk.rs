@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rollcall_core::data::journal::manifest::Manifest;
 use rollcall_core::data::journal::replay::{Replay, Replayed};
-use rollcall_core::data::journal::segment::{Expected, Scanned, Scanner, Tail};
-use rollcall_core::data::journal::{File, Former, Lane, Operation};
+use rollcall_core::data::journal::segment::{Expected, Header, Scanned, Scanner, Tail};
+use rollcall_core::data::journal::{Failure, File, Former, Lane, Operation};
 use rollcall_core::machine::Instant;
 use rollcall_core::names::Interner;
 use rollcall_core::tables::Seed;
@@ -30,6 +30,8 @@ pub(crate) struct Disk {
     fails_until: Instant,
     /// It takes so little time for everything that pushes always wait for it.
     pub(crate) is_steady: bool,
+    /// While it fails it is merely full: an empty file has room.
+    takes_notes: bool,
 }
 
 /// Bytes that the kernel has.
@@ -58,7 +60,7 @@ struct Content {
 /// An operation that has ended.
 pub(crate) struct Done {
     pub(crate) lane: Lane,
-    pub(crate) result: Result<(), String>,
+    pub(crate) result: Result<(), Failure>,
     pub(crate) buffer: Vec<u8>,
 }
 
@@ -66,9 +68,18 @@ pub(crate) struct Done {
 pub(crate) struct Found {
     pub(crate) former: Former,
     pub(crate) replayed: Replayed,
+    /// A log had to go that left no room for a snapshot, and with it went its ceilings.
+    pub(crate) lacks_log: bool,
 }
 
 impl Disk {
+    pub(crate) fn new(takes_notes: bool) -> Self {
+        Self {
+            takes_notes,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn ask(&mut self, number: usize, at: Instant, lane: Lane, operation: Operation) {
         let is_busy = self.under_way.iter().any(|it| it.lane == lane);
         assert!(!is_busy, "two operations in {lane:?}");
@@ -107,8 +118,9 @@ impl Disk {
         let fails = ended.at < self.fails_until;
         let result = match &ended.operation {
             Operation::Remove { .. } => Ok(()),
-            _ if fails => Err("no space left".to_owned()),
-            Operation::Sync { .. } if ended.found.is_none() => Err("no such file".to_owned()),
+            Operation::Replace { bytes, .. } if self.takes_notes && bytes.is_empty() => Ok(()),
+            _ if fails => Err(failure("no space left")),
+            Operation::Sync { .. } if ended.found.is_none() => Err(failure("no such file")),
             _ => Ok(()),
         };
         let buffer = match result {
@@ -217,17 +229,10 @@ impl Disk {
     /// Reads what there is, as a start does: torn tails are cut, files that count for nothing removed.
     pub(crate) fn replay(&mut self, shard: u16, tables: Seed, key: u64) -> Found {
         let mut replay = Replay::new(tables);
-        let Some(manifest) = self.kernel.get(&File::Manifest) else {
-            let former = Former {
-                key,
-                ..Former::default()
-            };
-            return Found {
-                former,
-                replayed: replay.finish(),
-            };
-        };
-        let manifest = Manifest::decode(manifest).expect("it is replaced as a whole");
+        let (manifest, mut has_gap) = self.manifest(key);
+        let is_lost = has_gap;
+        has_gap |= self.kernel.contains_key(&File::Gap);
+        let mut lacks_log = false;
         let mut names = Interner::new(tables);
         let mut boot_id = None;
         let mut segments = Vec::new();
@@ -235,26 +240,33 @@ impl Disk {
         for &segment in &manifest.segments {
             let bytes = self.kernel.get_mut(&File::Segment(segment));
             let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+                let may_miss =
+                    manifest.is_last_to_begin && manifest.segments.last() == Some(&segment);
+                lacks_log |= !may_miss;
                 continue;
             };
             let mut scanner = Scanner::new(Expected {
                 cluster: None,
                 shard,
                 segment,
-                salt: Some(manifest.salt(segment)),
+                salt: (!is_lost).then(|| manifest.salt(segment)),
             });
             let scanned = scanner.scan(bytes, |scanned| match scanned {
                 Scanned::Record { record, .. } => replay.take(&record, &mut names, |_| true),
                 Scanned::Damage { .. } => is_damaged = true,
             });
-            scanned.expect("a segment of ours");
+            if scanned.is_err() {
+                // It is set aside.
+                assert!(is_lost, "a segment of ours");
+                continue;
+            }
             let written_in = scanner.header().map(|header| header.boot_id);
             let tail = scanner.finish();
             boot_id = match tail {
                 Tail::Sealed => None,
                 _ => Some(written_in.unwrap_or_default()),
             };
-            if let Tail::Torn { offset } = tail {
+            if let Tail::Torn { offset } | Tail::Damaged { offset, .. } = tail {
                 bytes.truncate(usize::try_from(offset).expect("small files"));
             }
             segments.push((segment, bytes.len() as u64));
@@ -267,14 +279,35 @@ impl Disk {
             next_segment: manifest.next_segment,
             boot_id,
             key: manifest.key,
-            needs_snapshot: is_damaged,
+            needs_snapshot: is_damaged || is_lost,
+            has_gap: has_gap || lacks_log || is_damaged,
         };
-        Found { former, replayed }
+        Found {
+            former,
+            replayed,
+            lacks_log,
+        }
+    }
+
+    /// The manifest, and whether it is lost: it is not there, and segments are.
+    fn manifest(&self, key: u64) -> (Manifest, bool) {
+        if let Some(manifest) = self.kernel.get(&File::Manifest) {
+            let manifest = Manifest::decode(manifest).expect("it is replaced as a whole");
+            return (manifest, false);
+        }
+        let segments = self.kernel.iter().filter_map(|(file, bytes)| match *file {
+            File::Segment(segment) => Some((segment, Header::decode(bytes).ok())),
+            File::Manifest | File::Gap => None,
+        });
+        let (segments, headers): (Vec<_>, Vec<_>) = segments.unzip();
+        let is_lost = !segments.is_empty();
+        let header = headers.into_iter().flatten().next();
+        (Manifest::made_up(segments, header.as_ref(), key), is_lost)
     }
 
     fn clean(&mut self, kept: &[(u64, u64)]) {
         let is_kept = |file: &File| match file {
-            File::Manifest => true,
+            File::Manifest | File::Gap => true,
             File::Segment(number) => kept.iter().any(|(kept, _)| kept == number),
         };
         if let Some(manifest) = self.kernel.get(&File::Manifest) {
@@ -345,6 +378,11 @@ impl Fate<'_> {
             Self::Random(random) => random.index(len + 1),
         }
     }
+}
+
+fn failure(said: &str) -> Failure {
+    let (is_full, said) = (true, said.to_owned());
+    Failure { is_full, said }
 }
 
 fn put(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {

@@ -188,7 +188,7 @@ pub(crate) fn at_every_operation_of_a_start(setting: Setting) {
             let is_reached = |second| Trial::new(setting).holds(&[first, second]);
             assert!(
                 starts.take_while(|&second| is_reached(second)).count() > 2,
-                "a start writes"
+                "{setting:?} {number} {first:?}: a start writes"
             );
         }
     }
@@ -284,8 +284,8 @@ impl Trial {
         while self.is_stopping && !self.is_over() {
             self.pass(1)?;
         }
-        // The last operations end.
-        self.pass(1)
+        // The last operations end, and what they lead to.
+        self.pass(2)
     }
 
     fn is_over(&self) -> bool {

@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) steps: Steps,
     /// Registrations that were lost with the power, and may be missing until their client is back.
     pub(crate) lost: BTreeSet<String>,
+    /// Since a gap only the clock is above what was shown.
+    pub(crate) clock_counts: bool,
     /// What clients are told, in words, if somebody wants to read it.
     pub(crate) story: Option<Vec<String>>,
     /// Nobody asks for the digest.
@@ -89,6 +91,10 @@ pub(crate) struct Core {
     pub(crate) disk: Option<Disk>,
     /// What its disk is said to have done though it has not.
     pub(crate) early: Option<Done>,
+    /// Its start has found that something may have been shown which is not there.
+    pub(crate) is_cautious: bool,
+    /// It has lost the ceilings of its versions, too.
+    pub(crate) lacks_log: bool,
     /// When its disk was last in trouble.
     pub(crate) troubled_at: Option<Instant>,
     lanes: Vec<LaneTo>,
@@ -148,6 +154,7 @@ impl World {
             mischief: Mischief::default(),
             steps: Steps::default(),
             lost: BTreeSet::new(),
+            clock_counts: false,
             story: None,
             is_untraced: false,
             traced: std::env::var("ROLLCALL_SIM_TRACE").ok(),
@@ -178,7 +185,7 @@ impl World {
     pub(crate) fn without_start(seed: u64, size: Size, tables: Seed) -> Self {
         let mut world = Self::new(seed, size, None, tables);
         for core in &mut world.cores {
-            core.disk = Some(Disk::default());
+            core.disk = Some(Disk::new(core.member.core.0 == 0));
         }
         world
     }
@@ -639,6 +646,8 @@ impl Core {
                 .protecting(limits::PROTECT),
             disk: None,
             early: None,
+            is_cautious: false,
+            lacks_log: false,
             troubled_at: None,
             lanes: (0..size.cores).map(|_| LaneTo::default()).collect(),
             generations: Vec::new(),

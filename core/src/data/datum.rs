@@ -55,7 +55,10 @@ pub(super) enum Shift {
     /// Nothing: what is shown stays.
     Unseen,
     /// Only who holds it is different from what there was: nobody needs to be told.
-    HolderMoved { was: Arc<Publisher> },
+    HolderMoved {
+        was: Arc<Publisher>,
+        is: Arc<Publisher>,
+    },
     /// Subscribers must see it, in the place of what there was.
     Shown {
         was: Option<Arc<Publisher>>,
@@ -289,7 +292,7 @@ impl Datum {
 
     fn note_put(&mut self, was: Option<Arc<Publisher>>, is: Arc<Publisher>) -> Shift {
         match was {
-            Some(was) if was.shows_the_same_as(&is) => Shift::HolderMoved { was },
+            Some(was) if was.shows_the_same_as(&is) => Shift::HolderMoved { was, is },
             was => {
                 self.note(|| Change::Put(Arc::clone(&is)));
                 Shift::Shown { was, is }

@@ -10,6 +10,7 @@
 //!
 //! It decides and encodes; the disk is whoever performs its operations.
 
+mod accounts;
 mod disk;
 mod life;
 mod live;
@@ -19,8 +20,7 @@ pub mod replay;
 mod seal;
 pub mod segment;
 mod snapshot;
-
-use std::time::Duration;
+mod trouble;
 
 use crate::limits;
 use crate::machine::{Instant, Now};
@@ -30,7 +30,8 @@ use crate::version::{DatumVersion, Reservation, VersionClock};
 
 use super::datums::DatumStore;
 use super::{Effect, Report};
-pub use disk::{File, Lane, Operation};
+use accounts::Accounts;
+pub use disk::{Failure, File, Lane, Operation};
 pub use life::{Durability, Former, Life};
 use live::Live;
 use manifest::Manifest;
@@ -38,24 +39,10 @@ use record::Entry;
 use seal::Seal;
 use segment::Header;
 use snapshot::Snapshot;
+use trouble::{Condition, Mark};
 
-/// How the journal does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Condition {
-    Off,
-    /// Pushes wait for writes.
-    Healthy,
-    /// Writes take too long: pushes do not wait for them.
-    Behind {
-        since: Instant,
-    },
-    /// Nothing that is written counts until a snapshot is complete.
-    Failed {
-        retry_at: Instant,
-        pause: Duration,
-        error: String,
-    },
-}
+/// The start of the machine in which a journal was complete that has a gap.
+const IN_NO_START: [u8; 16] = [0; 16];
 
 /// The write that pushes wait for.
 #[derive(Debug)]
@@ -83,6 +70,10 @@ enum Step {
     SyncFormer,
     /// Files that nobody names.
     Remove,
+    /// The mark of a gap comes, or goes.
+    Mark {
+        comes: bool,
+    },
 }
 
 /// The journal of one shard.
@@ -90,6 +81,7 @@ enum Step {
 pub struct Journal {
     life: Life,
     condition: Condition,
+    mark: Mark,
     key: u64,
     /// The last start of the machine in which nothing was missing.
     complete_in: [u8; 16],
@@ -115,10 +107,7 @@ pub struct Journal {
     /// Further ones whose ceiling is not yet, and the length of the live segment with it.
     reserving: Option<(Reservation, u64)>,
     synced_at: Instant,
-    /// What all live publishers take as records, each by itself; in the log they are mostly smaller.
-    live_bytes: u64,
-    /// How many publishers there are.
-    live_records: u64,
+    accounts: Accounts,
     /// How many records the log has.
     records: u64,
     seal: Seal,
@@ -149,8 +138,15 @@ impl Journal {
         };
         let mut journal = Self {
             condition,
+            mark: match former.has_gap {
+                true => Mark::Set,
+                false => Mark::None,
+            },
             key: former.key,
-            complete_in: former.boot_id.unwrap_or(life.boot_id),
+            complete_in: match former.has_gap {
+                true => IN_NO_START,
+                false => former.boot_id.unwrap_or(life.boot_id),
+            },
             wants_snapshot: false,
             life,
             unsynced: former
@@ -173,8 +169,7 @@ impl Journal {
             },
             reserving: None,
             synced_at: Instant::default(),
-            live_bytes: 0,
-            live_records: 0,
+            accounts: Accounts::default(),
             records: former.records,
             seal: Seal::Open,
             reports: Vec::new(),
@@ -189,7 +184,8 @@ impl Journal {
     /// Whether versions may be given: the first are reserved, and if it needs a snapshot, that is complete. A disk that fails is not
     /// waited for.
     pub fn is_ready(&self) -> bool {
-        matches!(self.condition, Condition::Failed { .. }) || self.snapshot.is_none()
+        let is_done = self.snapshot.as_ref().is_none_or(Snapshot::is_ready);
+        is_done || matches!(self.condition, Condition::Failed { .. })
     }
 
     /// Whether it lacks nothing that was ever shown. After a loss of power it may, and so do later lives until that is made up for.
@@ -201,23 +197,6 @@ impl Journal {
     pub(super) fn be_complete(&mut self) {
         self.complete_in = self.life.boot_id;
         self.wants_snapshot = true;
-    }
-
-    /// What is wrong with it, for whoever asks after its health.
-    pub fn trouble(&self) -> Option<String> {
-        match &self.condition {
-            Condition::Off | Condition::Healthy => None,
-            Condition::Behind { .. } => Some(behind()),
-            Condition::Failed { error, .. } => Some(error.clone()),
-        }
-    }
-
-    /// Why nothing of it counts, if the disk fails; of a disk that is only slow all does.
-    pub fn failure(&self) -> Option<&str> {
-        match &self.condition {
-            Condition::Failed { error, .. } => Some(error),
-            Condition::Off | Condition::Healthy | Condition::Behind { .. } => None,
-        }
     }
 
     /// What happened to it since this was asked last.
@@ -239,7 +218,7 @@ impl Journal {
 
     /// What it would take to write down all live publishers.
     pub fn live_bytes(&self) -> u64 {
-        self.live_bytes
+        self.accounts.bytes()
     }
 
     /// Bytes that no write has taken yet.
@@ -281,17 +260,21 @@ impl Journal {
         if self.condition == Condition::Off {
             return;
         }
-        self.count_live(data_info_id, publisher);
-        if let Some(replaced) = replaced {
-            self.forget(data_info_id, replaced);
-        }
+        self.accounts.put(data_info_id, publisher, replaced);
         self.append(&Entry::put(data_info_id, publisher, version), version);
     }
 
-    /// A publisher is there: put now, or replayed.
-    pub(super) fn count_live(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
-        self.live_bytes += live_len(data_info_id, publisher);
-        self.live_records += 1;
+    /// A publisher is there that nobody needs to be told of: replayed, or one whose holder or application is another. The next snapshot
+    /// tells of it.
+    pub(super) fn put_unseen(
+        &mut self,
+        data_info_id: &DataInfoId,
+        publisher: &Publisher,
+        replaced: Option<&Publisher>,
+    ) {
+        if self.condition != Condition::Off {
+            self.accounts.put(data_info_id, publisher, replaced);
+        }
     }
 
     /// A publisher is gone.
@@ -304,7 +287,7 @@ impl Journal {
         if self.condition == Condition::Off {
             return;
         }
-        self.forget(data_info_id, removed);
+        self.accounts.remove(data_info_id, removed);
         let entry = Entry::removed(data_info_id, &removed.register_id, version);
         self.append(&entry, version);
     }
@@ -312,11 +295,6 @@ impl Journal {
     /// A datum has a new version and the publishers it had.
     pub(super) fn renewed(&mut self, data_info_id: &DataInfoId, version: DatumVersion) {
         self.append(&Entry::empty(data_info_id, version), version);
-    }
-
-    fn forget(&mut self, data_info_id: &DataInfoId, publisher: &Publisher) {
-        self.live_bytes -= live_len(data_info_id, publisher);
-        self.live_records -= 1;
     }
 
     fn append(&mut self, entry: &Entry<'_>, version: DatumVersion) {
@@ -351,6 +329,7 @@ impl Journal {
         if self.condition == Condition::Off {
             return;
         }
+        self.accounts.check_if_few(datums);
         self.notice_delay(now.monotonic);
         self.write(now.monotonic, is_waited_for, out);
         self.rotate_if_due(now, versions);
@@ -398,6 +377,9 @@ impl Journal {
         if self.step.is_some() {
             return None;
         }
+        if let Some(at) = self.mark.due_at() {
+            return Some(at);
+        }
         let may_go_on = |snapshot| self.may_go_on(snapshot);
         let has_chores = self.may_remove() || !self.unsynced.is_empty();
         if has_chores || self.snapshot.as_ref().is_some_and(may_go_on) {
@@ -412,30 +394,6 @@ impl Journal {
             return Some(retry_at);
         }
         self.sync_due_at()
-    }
-
-    /// A write that takes too long is not waited for any more.
-    fn notice_delay(&mut self, now: Instant) {
-        let is_late = |turn: &Turn| now.since(turn.began) >= limits::JOURNAL_WRITE_MAX;
-        if self.gates() && self.turn.as_ref().is_some_and(is_late) {
-            self.condition = Condition::Behind { since: now };
-            self.reports.push(Report::JournalDegraded(behind()));
-        }
-        if let Condition::Behind { since } = self.condition
-            && self.turn.is_none()
-            && now.since(since) >= limits::JOURNAL_CALM
-        {
-            self.condition = Condition::Healthy;
-            self.reports.push(Report::JournalRecovered);
-        }
-        if self.pending_bytes() > limits::JOURNAL_PENDING_BYTES_MAX {
-            let text = format!(
-                "{} bytes of the journal wait for the disk, the limit is {}",
-                self.pending_bytes(),
-                limits::JOURNAL_PENDING_BYTES_MAX
-            );
-            self.fail(now, text);
-        }
     }
 
     fn write(&mut self, now: Instant, is_waited_for: bool, out: &mut Vec<Effect>) {
@@ -469,7 +427,7 @@ impl Journal {
         &mut self,
         now: Now,
         lane: Lane,
-        result: Result<(), String>,
+        result: Result<(), Failure>,
         buffer: Vec<u8>,
         out: &mut Vec<Effect>,
     ) {
@@ -483,15 +441,16 @@ impl Journal {
                 let turn = turn.expect("the lane of turns ends only what it began");
                 match result {
                     Ok(()) => self.on_written(now, turn, out),
-                    Err(error) => self.fail(now, error),
+                    Err(failure) => self.fail(now, failure),
                 }
             }
             Lane::Background => {
                 let step = self.step.take();
                 let step = step.expect("the background lane ends only what it began");
-                match result {
-                    Ok(()) => self.on_step(now, step),
-                    Err(error) => self.fail(now, error),
+                match (result, step) {
+                    (Ok(()), step) => self.on_step(now, step),
+                    (Err(_), Step::Mark { .. }) => self.mark.on_failed(now),
+                    (Err(failure), _) => self.fail(now, failure),
                 }
             }
         }
@@ -573,8 +532,11 @@ impl Journal {
         if self.step.is_some() {
             return;
         }
-        self.begin_snapshot_if_due(now);
-        let operation = if let (true, Some(live)) = (self.is_sync_due(now), &self.live) {
+        self.begin_snapshot_if_due(now, datums);
+        let operation = if let Some((comes, operation)) = self.mark.next(now) {
+            self.step = Some(Step::Mark { comes });
+            operation
+        } else if let (true, Some(live)) = (self.is_sync_due(now), &self.live) {
             let segment = live.segment();
             let end = live.written();
             self.step = Some(Step::Sync { segment, end });
@@ -616,40 +578,8 @@ impl Journal {
                 self.on_snapshot_step();
                 self.finish_seal();
             }
+            Step::Mark { comes } => self.mark.on_done(comes),
             Step::SyncFormer | Step::Remove => {}
-        }
-    }
-
-    /// Nothing that was written counts any more, until a snapshot is complete.
-    fn fail(&mut self, now: Instant, error: String) {
-        let pause = match self.condition {
-            // What was under way when it failed ends so, too.
-            Condition::Failed { retry_at, .. } if now < retry_at => return,
-            Condition::Failed { pause, .. } => (pause * 2).min(limits::JOURNAL_RETRY_MAX),
-            _ => limits::JOURNAL_RETRY_MIN,
-        };
-        if !matches!(self.condition, Condition::Failed { .. }) {
-            self.reports.push(Report::JournalDegraded(error.clone()));
-        }
-        self.condition = Condition::Failed {
-            retry_at: now + pause,
-            pause,
-            error,
-        };
-        let snapshot = self.snapshot.take();
-        if let Some(live) = self.live.take() {
-            match snapshot.as_ref().is_some_and(Snapshot::closes_gap) {
-                true => self.strays.push(live.segment()),
-                // It stays until a snapshot is complete: up to its damage it is sound.
-                false => self.name(live.segment(), live.written()),
-            }
-        }
-        self.reserving = None;
-        if let Some(snapshot) = snapshot {
-            self.give_up(snapshot);
-        }
-        if self.seal != Seal::Open {
-            self.seal = Seal::Done;
         }
     }
 
@@ -674,22 +604,13 @@ impl Journal {
         Manifest {
             key: self.key,
             segments: segments.into_iter().collect(),
+            is_last_to_begin: false,
             next_segment: self.next_segment,
         }
     }
 }
 
-/// What a live publisher takes, under whatever version.
-fn live_len(data_info_id: &DataInfoId, publisher: &Publisher) -> u64 {
-    (segment::FRAGMENT_HEAD_BYTES + Entry::put_len(data_info_id, publisher)) as u64
-}
-
 fn in_turn(operation: Operation) -> Effect {
     let lane = Lane::Turn;
     Effect::Disk { lane, operation }
-}
-
-fn behind() -> String {
-    let bound = limits::JOURNAL_WRITE_MAX.as_millis();
-    format!("the disk takes more than {bound} ms for a write of the journal")
 }

@@ -23,7 +23,7 @@ impl Data {
             let data_info_id = service.data_info_id;
             self.stored_publishers += service.publishers.len();
             for publisher in &service.publishers {
-                self.journal.count_live(&data_info_id, publisher);
+                self.journal.put_unseen(&data_info_id, publisher, None);
             }
             let datum = Datum::replayed(service.version, service.publishers);
             let is_empty = datum.publishers().is_empty();

@@ -29,6 +29,7 @@ mod journal;
 mod protection;
 mod restart;
 mod seal;
+mod trouble;
 
 struct Shard {
     data: Data,

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::folder::Folder;
+use super::folder::{FILE_MODE, Folder, refuse_irregular};
 
 /// The file that is locked. It stays, and says nothing while nobody holds it.
 const LOCK: &str = "lock";
@@ -21,6 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
+    was_used: bool,
     _lock: File,
 }
 
@@ -76,6 +78,7 @@ impl DataDirectory {
             .make()
             .map_err(|error| unusable(error.to_string()))?;
         let file = path.join(LOCK);
+        let was_used = file.exists();
         let lock = take(&file)
             .map_err(|error| unusable(format!("{}: {error}", file.display())))?
             .ok_or_else(|| LockError::InUse {
@@ -84,6 +87,7 @@ impl DataDirectory {
             })?;
         Ok(Self {
             path: path.to_owned(),
+            was_used,
             _lock: lock,
         })
     }
@@ -92,16 +96,25 @@ impl DataDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether an earlier process has used it.
+    pub fn was_used(&self) -> bool {
+        self.was_used
+    }
+
+    /// The permissions of the directory, if other users have any: what is in it says who publishes what.
+    pub fn is_open_to_others(&self) -> Option<u32> {
+        let mode = fs::metadata(&self.path).ok()?.mode() & 0o777;
+        (mode & 0o077 != 0).then_some(mode)
+    }
 }
 
 /// The locked file, with our number in it; nothing if another process keeps it.
 fn take(path: &Path) -> io::Result<Option<File>> {
+    refuse_irregular(path)?;
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    options.write(true).create(true).truncate(false);
+    let mut file = options.mode(FILE_MODE).open(path)?;
     let started = Instant::now();
     loop {
         match file.try_lock() {

@@ -57,7 +57,7 @@ impl FileRing {
     pub(super) fn open(&mut self, directory: &OsFile, name: CString) {
         let entry = opcode::OpenAt::new(types::Fd(directory.as_raw_fd()), name.as_ptr())
             .flags(libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC)
-            .mode(0o666);
+            .mode(super::folder::FILE_MODE);
         self.start(entry.build(), UnderWay::Open { _path: name });
     }
 

@@ -78,7 +78,12 @@ impl Shard {
     }
 
     fn has_torn_tail(&self) -> bool {
-        let is_torn = |segment: &Segment| matches!(segment.end, End::At(Tail::Torn { .. }));
+        let is_torn = |segment: &Segment| {
+            matches!(
+                segment.end,
+                End::At(Tail::Torn { .. } | Tail::Damaged { .. })
+            )
+        };
         self.segments.iter().any(is_torn)
     }
 }
@@ -137,8 +142,11 @@ impl fmt::Display for End {
         match self {
             Self::At(Tail::Whole) => f.write_str("whole"),
             Self::At(Tail::Sealed) => f.write_str("sealed"),
-            Self::At(Tail::Torn { offset }) => write!(f, "torn at {offset}"),
+            Self::At(Tail::Torn { offset } | Tail::Damaged { offset, .. }) => {
+                write!(f, "torn at {offset}")
+            }
             Self::NotBegun => f.write_str("not begun"),
+            Self::Lost => f.write_str("lost"),
             Self::Stray => f.write_str("stray: in no manifest, not read"),
             Self::Refused => f.write_str("not read"),
         }

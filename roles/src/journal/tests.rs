@@ -1,5 +1,6 @@
 //! Surveys of real directories.
 
+use std::fs;
 use std::net::Ipv4Addr;
 
 use rollcall_core::data::journal::record::Entry;
@@ -111,6 +112,7 @@ fn manifest(segments: &[u64]) -> Manifest {
     Manifest {
         key: KEY,
         segments: segments.to_vec(),
+        is_last_to_begin: segments.contains(&7),
         next_segment: 100,
     }
 }
@@ -290,6 +292,40 @@ fn without_a_sound_word_on_the_era_the_last_is_read() {
         assert_eq!(survey.current, Current { era: 3, cores: 2 });
         assert_eq!(survey.shards[1].publishers, 400);
     }
+}
+
+#[test]
+fn a_segment_that_was_begun_and_is_not_there_is_told() {
+    let directory = usual();
+    fs::remove_file(directory.segment(0, 4)).expect("it was there");
+    directory.change(&directory.segment(1, 1), Vec::clear);
+
+    let survey = directory.survey();
+
+    assert_eq!(survey.damages(), 2);
+    let said = survey.to_string();
+    assert!(
+        said.contains("0000000004.segment: empty or missing"),
+        "{said}"
+    );
+    assert!(
+        said.contains("0000000001.segment: empty or missing"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_mark_of_a_gap_is_told() {
+    let directory = usual();
+    directory.write(&directory.shard(1).join("gap"), b"");
+
+    let survey = directory.survey();
+
+    assert_eq!(survey.damages(), 1);
+    assert!(
+        survey.to_string().contains("gap: the disk failed"),
+        "{survey}"
+    );
 }
 
 #[test]

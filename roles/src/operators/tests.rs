@@ -1,6 +1,7 @@
 //! Restarts, damage and a full disk, with the real file.
 
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -207,6 +208,48 @@ fn a_changed_byte_is_refused_or_changes_nothing() {
     }
 
     assert!(refused > 3, "{refused} of the changed bytes were in use");
+}
+
+#[test]
+fn a_changed_byte_behind_a_kill_loses_no_command_without_a_word() {
+    let directory = directory();
+    let (mut operators, mut state) = Operators::open(directory.path()).expect("the first start");
+    for command in every_kind() {
+        carry_out(&mut operators, &mut state, command);
+    }
+    let path = directory.path().join(FILE);
+    // As a killed process leaves it.
+    let killed = fs::read(&path).expect("a file");
+    drop(operators);
+
+    let used = killed.iter().enumerate().filter(|(_, byte)| **byte != 0);
+    for (place, _) in used.step_by(61) {
+        let mut damaged = killed.clone();
+        damaged[place] ^= 0x10;
+        fs::write(&path, &damaged).expect("room");
+        if let Ok((_, held)) = Operators::open(directory.path()) {
+            assert_eq!(held, state, "byte {place}");
+        }
+    }
+}
+
+#[test]
+fn the_file_is_for_its_user_only_and_no_pipe_is_waited_for() {
+    let directory = directory();
+    drop(Operators::open(directory.path()).expect("the first start"));
+    let path = directory.path().join(FILE);
+    let mode = fs::metadata(&path).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    fs::remove_file(&path).expect("ours");
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("every host has it").success());
+
+    let refused = Operators::open(directory.path()).expect_err("a pipe");
+    assert!(
+        refused.to_string().contains("not a regular file"),
+        "{refused}"
+    );
 }
 
 /// A file system of 4 MiB, filled but for what is there.

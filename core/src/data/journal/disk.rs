@@ -7,6 +7,8 @@ use std::fmt;
 pub enum File {
     /// Which segments there are.
     Manifest,
+    /// It is there while something may have been shown that is in no segment: the next start is as careful as after a loss of power.
+    Gap,
     /// Records.
     Segment(u64),
 }
@@ -15,6 +17,7 @@ impl fmt::Display for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Manifest => f.write_str("manifest"),
+            Self::Gap => f.write_str("gap"),
             Self::Segment(number) => write!(f, "{number:010}.segment"),
         }
     }
@@ -49,6 +52,15 @@ pub enum Operation {
         /// Which files.
         files: Vec<File>,
     },
+}
+
+/// Why an operation did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The disk has no room for it.
+    pub is_full: bool,
+    /// In words: which file, and what the disk said.
+    pub said: String,
 }
 
 /// One operation at a time is under way in each lane; the two know nothing of each other.

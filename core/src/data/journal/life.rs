@@ -43,4 +43,6 @@ pub struct Former {
     pub key: u64,
     /// What was replayed is not in these segments, or not safe there: another number of shards wrote it, or some of it is damaged.
     pub needs_snapshot: bool,
+    /// Something may have been shown that is not in these segments: they are marked so, or something of them is lost.
+    pub has_gap: bool,
 }

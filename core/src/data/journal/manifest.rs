@@ -4,11 +4,15 @@
 
 use std::fmt;
 
-use crate::names::mix;
+use super::segment::Header;
+use crate::names::{mix, unmix};
 
 const MANIFEST_MAGIC: [u8; 8] = *b"RLCLMAN\x97";
 const CURRENT_MAGIC: [u8; 8] = *b"RLCLCUR\x97";
 const FORMAT: u16 = 1;
+/// Behind the segments: the last of them may not be there. No segment has this number, and a build that does not know its meaning takes
+/// it for a segment that is not there.
+const NOT_BEGUN: u64 = u64::MAX;
 const CRC_BYTES: usize = 4;
 
 /// Which segments of one shard are live.
@@ -16,8 +20,10 @@ const CRC_BYTES: usize = 4;
 pub struct Manifest {
     /// Drawn at random when the shard's directory was made, and known to nobody outside: the salts of its segments come from it.
     pub key: u64,
-    /// The live segments, in the order in which they were begun. One that is not there is an empty one.
+    /// The live segments, in the order in which they were begun.
     pub segments: Vec<u64>,
+    /// The last of them may not be begun yet. Any other that is not there is lost.
+    pub is_last_to_begin: bool,
     /// The number of the next segment; none is used twice.
     pub next_segment: u64,
 }
@@ -46,6 +52,17 @@ pub enum ManifestError {
 }
 
 impl Manifest {
+    /// What stands for a manifest that is lost: all segments that are there count, and a sound header of one of them tells the key.
+    pub fn made_up(segments: Vec<u64>, known: Option<&Header>, otherwise: u64) -> Self {
+        let key_of = |header: &Header| unmix(header.salt) ^ mix(header.segment.wrapping_add(1));
+        Self {
+            key: known.map_or(otherwise, key_of),
+            next_segment: segments.iter().max().map_or(0, |last| last + 1),
+            segments,
+            is_last_to_begin: false,
+        }
+    }
+
     /// The salt of this segment: a reader knows it even when the segment's header is damaged.
     pub fn salt(&self, segment: u64) -> u64 {
         mix(self.key ^ mix(segment.wrapping_add(1)))
@@ -56,7 +73,13 @@ impl Manifest {
         sealed(MANIFEST_MAGIC, |out| {
             out.extend(self.key.to_le_bytes());
             out.extend(self.next_segment.to_le_bytes());
-            out.extend(self.segments.iter().flat_map(|id| id.to_le_bytes()));
+            let mark = self.is_last_to_begin.then_some(&NOT_BEGUN);
+            out.extend(
+                self.segments
+                    .iter()
+                    .chain(mark)
+                    .flat_map(|id| id.to_le_bytes()),
+            );
         })
     }
 
@@ -67,9 +90,12 @@ impl Manifest {
         let (Some(key), Some(next_segment), []) = (numbers.next(), numbers.next(), rest) else {
             return Err(ManifestError::Damaged);
         };
+        let mut segments: Vec<u64> = numbers.collect();
+        let is_last_to_begin = segments.pop_if(|last| *last == NOT_BEGUN).is_some();
         Ok(Self {
             key,
-            segments: numbers.collect(),
+            segments,
+            is_last_to_begin,
             next_segment,
         })
     }
@@ -144,7 +170,8 @@ mod tests {
     fn manifest() -> Manifest {
         Manifest {
             key: 0x0123_4567_89ab_cdef,
-            segments: vec![1, 7, u64::MAX],
+            segments: vec![1, 7],
+            is_last_to_begin: true,
             next_segment: 8,
         }
     }
@@ -161,6 +188,7 @@ mod tests {
     fn golden_bytes() {
         let manifest = Manifest {
             segments: vec![7],
+            is_last_to_begin: false,
             ..manifest()
         };
         assert_eq!(
@@ -201,6 +229,23 @@ mod tests {
 
         assert_eq!(error, ManifestError::Newer { format: 2 });
         assert!(error.to_string().contains("start that build again"));
+    }
+
+    #[test]
+    fn the_key_is_known_from_any_header() {
+        for segment in [0, 1, 7_000_000_000] {
+            let header = Header {
+                segment,
+                salt: manifest().salt(segment),
+                ..Header::default()
+            };
+
+            let made_up = Manifest::made_up(vec![3, 9], Some(&header), 5);
+
+            assert_eq!(made_up.key, manifest().key);
+            assert_eq!(made_up.next_segment, 10);
+        }
+        assert_eq!(Manifest::made_up(vec![], None, 5).key, 5);
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Replayed {
     pub highest: DatumVersion,
     /// How many records were taken, unwanted ones included.
     pub records: u64,
+    /// How many services were there that were not wanted.
+    pub unwanted: usize,
 }
 
 /// One service as it was.
@@ -130,6 +132,7 @@ impl Replay {
     /// All that is left, in an order that depends on nothing but itself.
     pub fn finish(mut self) -> Replayed {
         self.sweep();
+        let unwanted = self.places.len() - self.services.len();
         let service = |(data_info_id, version)| ReplayedService {
             data_info_id,
             version,
@@ -148,6 +151,7 @@ impl Replay {
             services,
             highest: self.highest,
             records: self.records,
+            unwanted,
         }
     }
 

@@ -24,6 +24,7 @@ impl Journal {
         self.seal = match (&mut self.condition, &self.live) {
             (Condition::Failed { retry_at, .. }, _) => {
                 *retry_at = Instant::default();
+                self.mark.hasten();
                 Seal::Wanted
             }
             (_, Some(_)) => Seal::Wanted,

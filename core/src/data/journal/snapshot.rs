@@ -49,6 +49,8 @@ enum Stage {
     AwaitCeiling,
     /// The manifest names the snapshot and the live segment.
     Replace,
+    /// The manifest knows that the first segment of this life is begun.
+    Confirm,
 }
 
 /// How far the walk is.
@@ -102,6 +104,16 @@ impl Snapshot {
         self.follows_gap && self.stage != Stage::Replace
     }
 
+    /// Whether all is on the medium that a start needs.
+    pub(super) fn is_ready(&self) -> bool {
+        self.stage == Stage::Confirm
+    }
+
+    /// Whether it is what a failed disk was tried again with.
+    pub(super) fn makes_up(&self) -> bool {
+        self.follows_gap
+    }
+
     fn segment(&self) -> Option<u64> {
         self.writer.as_ref().map(|&(segment, _)| segment)
     }
@@ -114,11 +126,15 @@ impl Journal {
             Stage::Rotate => !self.live.as_ref().is_some_and(Live::has_pending),
             Stage::SyncOld(old) => self.turn.as_ref().is_none_or(|turn| turn.segment != old),
             Stage::AwaitCeiling => self.reserving.is_none(),
-            Stage::Announce | Stage::Write | Stage::SyncSnapshot | Stage::Replace => true,
+            Stage::Announce
+            | Stage::Write
+            | Stage::SyncSnapshot
+            | Stage::Replace
+            | Stage::Confirm => true,
         }
     }
 
-    pub(super) fn begin_snapshot_if_due(&mut self, now: Instant) {
+    pub(super) fn begin_snapshot_if_due(&mut self, now: Instant, datums: &DatumStore) {
         if self.snapshot.is_some() {
             return;
         }
@@ -134,6 +150,7 @@ impl Journal {
         };
         let makes_up = matches!(self.condition, Condition::Failed { .. });
         if is_due && (self.seal == Seal::Open || makes_up && self.seal == Seal::Wanted) {
+            self.accounts.check(datums);
             self.wants_snapshot = false;
             self.snapshot = Some(Snapshot {
                 follows_gap: makes_up,
@@ -145,15 +162,16 @@ impl Journal {
     /// Whether it takes more of the disk, or of the next start's time, than it may.
     fn is_log_long(&self) -> bool {
         let share = |slack: u64| slack / u64::from(self.life.shards);
-        self.disk_bytes() > 2 * self.live_bytes + share(limits::JOURNAL_SLACK_BYTES)
-            || self.records > 2 * self.live_records + share(limits::JOURNAL_SLACK_RECORDS)
+        self.disk_bytes() > 2 * self.accounts.bytes() + share(limits::JOURNAL_SLACK_BYTES)
+            || self.records > 2 * self.accounts.publishers() + share(limits::JOURNAL_SLACK_RECORDS)
     }
 
     /// Whether all publishers are far less to bring to the medium than what the log got since it was synced: where publishers change
     /// again and again, only the last of each has to get there.
     pub(super) fn is_snapshot_cheaper(&self) -> bool {
         let unsynced = self.live.as_ref().map_or(0, Live::unsynced_bytes);
-        unsynced > limits::JOURNAL_REWRITE_RATIO * self.live_bytes + limits::JOURNAL_REWRITE_BYTES
+        unsynced
+            > limits::JOURNAL_REWRITE_RATIO * self.accounts.bytes() + limits::JOURNAL_REWRITE_BYTES
     }
 
     /// The operation of the present stage, if it waits for nothing.
@@ -164,10 +182,10 @@ impl Journal {
             return None;
         }
         if snapshot.stage == Stage::AwaitCeiling {
-            if snapshot.is_first_segment_only {
-                return None;
-            }
-            snapshot.stage = Stage::Replace;
+            snapshot.stage = match snapshot.is_first_segment_only {
+                true => Stage::Confirm,
+                false => Stage::Replace,
+            };
         }
         let operation = match snapshot.stage {
             Stage::Announce => {
@@ -176,10 +194,12 @@ impl Journal {
                 if !snapshot.follows_gap {
                     self.name(live, 0);
                 }
-                Some(replace(
-                    &self.manifest(self.named.iter().map(|&(segment, _)| segment)),
-                ))
+                Some(replace(&Manifest {
+                    is_last_to_begin: !snapshot.follows_gap,
+                    ..self.manifest_of_named()
+                }))
             }
+            Stage::Confirm => Some(replace(&self.manifest_of_named())),
             Stage::Rotate | Stage::AwaitCeiling => None,
             Stage::SyncOld(segment) => Some(sync(segment)),
             Stage::Write => Some(self.write_slice(&mut snapshot, datums)),
@@ -206,6 +226,7 @@ impl Journal {
             Stage::Write => Stage::SyncSnapshot,
             Stage::SyncSnapshot | Stage::AwaitCeiling => Stage::AwaitCeiling,
             Stage::Replace => return self.finish_snapshot(snapshot),
+            Stage::Confirm => return,
         };
         self.snapshot = Some(snapshot);
     }
@@ -232,7 +253,7 @@ impl Journal {
             self.name(old, bytes);
         }
         // What is not in the log by now is in the snapshot.
-        self.records = self.live_records;
+        self.records = self.accounts.publishers();
         let mut live = Live::new(&self.header(segment), versions.highest());
         // The ceilings of the older segments go with them.
         let reservation = versions.reserve(now);
@@ -291,6 +312,13 @@ impl Journal {
             self.condition = Condition::Healthy;
             self.reports.push(Report::JournalRecovered);
         }
+        if self.is_complete() {
+            self.mark.fade();
+        }
+    }
+
+    fn manifest_of_named(&self) -> Manifest {
+        self.manifest(self.named.iter().map(|&(segment, _)| segment))
     }
 
     fn take_number(&mut self) -> u64 {

@@ -9,22 +9,50 @@ use crate::data::Report;
 use crate::data::journal::manifest::Manifest;
 use crate::data::journal::replay::{Replay, Replayed};
 use crate::data::journal::segment::{Expected, Scanned, Scanner, Tail};
-use crate::data::journal::{Durability, File, Former, Lane, Life, Operation};
+use crate::data::journal::{Durability, Failure, File, Former, Lane, Life, Operation};
 use crate::names::Interner;
 
 /// What is in the kernel, and what is on the medium.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Disk {
     pub(super) kernel: BTreeMap<File, Vec<u8>>,
     pub(super) medium: BTreeMap<File, Vec<u8>>,
     pub(super) is_full: bool,
+    /// Where it is full, there is not even room for an empty file.
+    pub(super) is_strict: bool,
+    pub(super) capacity: usize,
     synced_bytes: usize,
 }
 
+impl Default for Disk {
+    fn default() -> Self {
+        Self {
+            kernel: BTreeMap::new(),
+            medium: BTreeMap::new(),
+            is_full: false,
+            is_strict: false,
+            capacity: usize::MAX,
+            synced_bytes: 0,
+        }
+    }
+}
+
 impl Disk {
-    fn perform(&mut self, operation: Operation) -> (Result<(), String>, Vec<u8>) {
-        if self.is_full && !matches!(operation, Operation::Remove { .. }) {
-            return (Err("no space left".to_owned()), Vec::new());
+    fn perform(&mut self, operation: Operation) -> (Result<(), Failure>, Vec<u8>) {
+        let is_small = matches!(&operation, Operation::Replace { bytes, .. } if bytes.is_empty());
+        let is_full = match &operation {
+            Operation::Remove { .. } | Operation::Sync { .. } => self.is_full,
+            Operation::Write { bytes, .. } | Operation::Replace { bytes, .. } => {
+                self.is_full || self.bytes() + bytes.len() > self.capacity
+            }
+        };
+        let needs_none = match self.is_strict {
+            true => matches!(operation, Operation::Remove { .. }),
+            false => is_small || matches!(operation, Operation::Remove { .. }),
+        };
+        if is_full && !needs_none {
+            let said = "no space left".to_owned();
+            return (Err(Failure { is_full, said }), Vec::new());
         }
         match operation {
             Operation::Write { file, at, bytes } => {
@@ -289,14 +317,16 @@ pub(super) fn now() -> Now {
 pub(super) fn replay(disk: &Disk) -> (Former, Replayed) {
     let mut replay = Replay::new(Seed(1));
     let mut names = Interner::new(Seed(1));
-    let Some(manifest) = disk.kernel.get(&File::Manifest) else {
-        let former = Former {
-            key: 77,
-            ..Former::default()
-        };
-        return (former, replay.finish());
+    let there = disk.kernel.keys().filter_map(|file| match *file {
+        File::Segment(segment) => Some(segment),
+        File::Manifest | File::Gap => None,
+    });
+    let manifest = disk.kernel.get(&File::Manifest);
+    let is_lost = manifest.is_none() && there.clone().next().is_some();
+    let manifest = match manifest {
+        Some(bytes) => Manifest::decode(bytes).expect("replaced as a whole"),
+        None => Manifest::made_up(there.collect(), None, 77),
     };
-    let manifest = Manifest::decode(manifest).expect("replaced as a whole");
     let mut boot_id = None;
     let mut segments = Vec::new();
     for &segment in &manifest.segments {
@@ -306,7 +336,7 @@ pub(super) fn replay(disk: &Disk) -> (Former, Replayed) {
         };
         let mut scanner = Scanner::new(Expected {
             segment,
-            salt: Some(manifest.salt(segment)),
+            salt: (!is_lost).then(|| manifest.salt(segment)),
             ..Expected::default()
         });
         let scanned = scanner.scan(bytes, |scanned| match scanned {
@@ -326,7 +356,8 @@ pub(super) fn replay(disk: &Disk) -> (Former, Replayed) {
         next_segment: manifest.next_segment,
         boot_id,
         key: manifest.key,
-        needs_snapshot: false,
+        needs_snapshot: is_lost,
+        has_gap: is_lost || disk.kernel.contains_key(&File::Gap),
     };
     (former, replayed)
 }

@@ -53,10 +53,17 @@ pub enum Tail {
     Whole,
     /// In order, with [`Record::Sealed`].
     Sealed,
-    /// From here on nothing can be read, as after a kill or a power cut.
+    /// In the middle of a write, as after a kill: what there is of it is sound as far as can be told.
     Torn {
         /// Where the sound part ends.
         offset: u64,
+    },
+    /// With what cannot be read, as after a power cut, or damage.
+    Damaged {
+        /// Where the sound part ends.
+        offset: u64,
+        /// What was seen first.
+        why: Why,
     },
 }
 
@@ -129,10 +136,14 @@ impl Scanner {
 
     /// How the segment ends; all of it was read.
     pub fn finish(self) -> Tail {
+        let why = self.damage.as_ref().map(|damage| damage.why);
         let lost = self.damage.map(|damage| damage.from);
         let unread = (self.offset == 0).then_some(0);
         match [lost, self.open, unread].into_iter().flatten().min() {
-            Some(offset) => Tail::Torn { offset },
+            Some(offset) => match why {
+                None | Some(Why::End) => Tail::Torn { offset },
+                Some(why) => Tail::Damaged { offset, why },
+            },
             None if self.is_sealed => Tail::Sealed,
             None => Tail::Whole,
         }
@@ -161,7 +172,8 @@ impl Scanner {
                 }
                 return Ok(());
             }
-            match fragment(rest, self.salt, sequence) {
+            let is_last_block = block.len() < BLOCK_BYTES;
+            match fragment(rest, is_last_block, self.salt, sequence) {
                 Ok((kind, content)) => {
                     self.sequence = Some(sequence + 1);
                     self.take(at, kind, content, found);
@@ -298,12 +310,22 @@ fn head(block: &[u8], salt: u64, number: u64) -> Result<u64, Why> {
 }
 
 /// The kind and the content of the fragment at the head of what is left of a block.
-fn fragment(rest: &[u8], salt: u64, sequence: u64) -> Result<(Kind, &[u8]), Why> {
+fn fragment(
+    rest: &[u8],
+    is_last_block: bool,
+    salt: u64,
+    sequence: u64,
+) -> Result<(Kind, &[u8]), Why> {
     let (crc, sealed) = rest.split_first_chunk::<4>().ok_or(Why::End)?;
     let &[low, high, kind] = sealed.first_chunk().ok_or(Why::End)?;
     let kind = Kind::from_byte(kind).ok_or(Why::Fragment)?;
     let len = 3 + usize::from(u16::from_le_bytes([low, high]));
-    let sealed = sealed.get(..len).ok_or(Why::Fragment)?;
+    // Beyond the end of a file, or beyond that of a block, which none is.
+    let beyond = match is_last_block {
+        true => Why::End,
+        false => Why::Fragment,
+    };
+    let sealed = sealed.get(..len).ok_or(beyond)?;
     if fragment_crc(salt, sequence, sealed).to_le_bytes() != *crc {
         return Err(Why::Fragment);
     }

@@ -232,7 +232,9 @@ fn every_truncation_is_a_torn_tail_or_ends_with_a_whole_record() {
             .last()
             .map_or(0, |(place, _)| place.end);
         match found.tail {
-            Tail::Torn { offset } => assert!((end..=len).contains(&(offset as usize))),
+            Tail::Torn { offset } | Tail::Damaged { offset, .. } => {
+                assert!((end..=len).contains(&(offset as usize)))
+            }
             // Zeros at the end of a block belong to the record in front of them.
             tail => assert!(tail == Tail::Whole && len - end < FRAGMENT_HEAD_BYTES),
         }
@@ -408,7 +410,7 @@ impl Mutated {
                 .damages
                 .iter()
                 .any(|(damage, _)| damage.contains(&place.start))
-                || matches!(found.tail, Tail::Torn { offset } if offset as usize <= place.start)
+                || matches!(found.tail, Tail::Torn { offset } | Tail::Damaged { offset, .. } if offset as usize <= place.start)
                 || self.bytes.len() <= place.start;
             assert!(
                 is_found != is_told,
