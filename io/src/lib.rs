@@ -20,5 +20,6 @@ pub mod listener;
 pub mod mesh;
 pub mod net;
 pub mod probe;
+pub mod seldom;
 pub mod signal;
 mod sys;

@@ -20,7 +20,7 @@ use rollcall_io::executor::{Bell, rt};
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::signal::{Signals, Stop};
 
-use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered};
+use crate::admin::{self, Facts, NotProposed, Pending, Phase, Proposed, Unanswered};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
 use crate::operators::Operators;
 use crate::systemd;
@@ -312,7 +312,7 @@ impl admin::Node for Control {
         Box::pin(sum(answers))
     }
 
-    fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>> {
+    fn propose(&self, command: MetaCommand) -> Pending<Result<Proposed, NotProposed>> {
         let control = self.itself.upgrade().expect("whoever asks holds it");
         let (done, next) = oneshot::channel::<()>();
         let before = self.last_command.replace(next);
@@ -326,7 +326,7 @@ impl admin::Node for Control {
             let result = match ordered {
                 Ok((applied, answers)) => sum(answers)
                     .await
-                    .map(|_| applied)
+                    .map(|met| Proposed { applied, met })
                     .map_err(NotProposed::Unanswered),
                 Err(not_proposed) => Err(not_proposed),
             };

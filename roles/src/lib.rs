@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 pub mod admin;
 pub mod args;
+mod cancelling;
 pub mod config;
 pub mod connections;
 mod control;

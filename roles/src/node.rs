@@ -24,6 +24,7 @@ use rollcall_io::net::{Admission, Net, Settings, TransportKind};
 use rollcall_io::{probe, signal};
 
 use crate::admin::{Access, Admin, Role};
+use crate::cancelling::MayCancel;
 use crate::config::{Config, Cores, Journal, Transport};
 use crate::connections::ConnectionLog;
 use crate::control::{self, Control};
@@ -241,7 +242,10 @@ impl CorePlan {
                 protect: config.data.protect,
                 operators: former.operators,
                 zone: Name::from(config.node.zone.as_str()),
-                cancel_from: config.admin.cancel_address_from.clone().into(),
+                may_cancel: MayCancel {
+                    loopback: config.admin.trust_loopback,
+                    others: config.admin.cancel_address_from.clone().into(),
+                },
                 listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),
             },
         }
@@ -399,10 +403,7 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
     tracing::info!(role = "session", protocol = "bolt", address = %facts.bolt, cores = facts.cores, "listening");
     let set = MetaState::clone(&set);
     let control = Control::new(mesh, facts, config.session.drain, (operators, set));
-    let access = Access {
-        token: config.admin.token,
-        allow_unauthenticated: config.admin.allow_unauthenticated_admin,
-    };
+    let access = Access::of(&config);
     let node: Rc<dyn crate::admin::Node> = Rc::clone(&control) as _;
     let admin = Admin::new(node, access);
     let mut servers = Vec::with_capacity(http.len());

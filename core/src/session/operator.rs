@@ -74,11 +74,15 @@ impl Session {
         let peers = self.connections.iter().map(|connection| connection.peer);
         let touched = match order {
             Order::ConnectionsOff(meant) | Order::ConnectionsOpen(meant) => {
+                let meant: BTreeSet<_> = meant.iter().collect();
                 peers.filter(|peer| meant.contains(peer)).count()
             }
-            Order::ClientsOff(ips) | Order::ClientsOpen(ips) => peers
-                .filter(|peer| ips.contains(&peer.ip().to_canonical()))
-                .count(),
+            Order::ClientsOff(ips) | Order::ClientsOpen(ips) => {
+                let ips: BTreeSet<_> = ips.iter().collect();
+                peers
+                    .filter(|peer| ips.contains(&peer.ip().to_canonical()))
+                    .count()
+            }
         };
         touched as u64
     }

@@ -12,7 +12,7 @@ use rollcall_core::query::{
 };
 use rollcall_core::stats::Stats;
 
-use super::node::{Facts, Node, NotProposed, Pending, Phase, Roles, Unanswered};
+use super::node::{Facts, Node, NotProposed, Pending, Phase, Proposed, Roles, Unanswered};
 
 /// Rows of one core.
 #[derive(Default)]
@@ -284,7 +284,9 @@ impl Node for Rc<FakeNode> {
         Box::pin(std::future::ready(Ok(1)))
     }
 
-    fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>> {
-        Box::pin(std::future::ready(self.apply(command)))
+    fn propose(&self, command: MetaCommand) -> Pending<Result<Proposed, NotProposed>> {
+        let applied = self.apply(command);
+        let proposed = applied.map(|applied| Proposed { applied, met: 2 });
+        Box::pin(std::future::ready(proposed))
     }
 }

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::json::Url;
-use super::node::Node;
+use super::node::{Node, Proposed};
 use super::params::{self, Params};
-use super::reply::{self, Outcome, OutcomeWith, Problem};
+use super::reply::{self, Came, Outcome, OutcomeWith, Problem};
 use super::{Asked, discovery};
 
 /// `/digest/{type}/node/query`: the nodes of a role by data center and address.
@@ -273,7 +273,8 @@ pub(super) async fn remove(node: &dyn Node, asked: &Asked) -> Result<Response, P
 
 async fn apply(node: &dyn Node, command: MetaCommand) -> Result<Response, Problem> {
     match reply::of_command(node.propose(command).await)? {
-        Ok(_) => Ok(reply::success()),
+        Ok(Proposed { met: 0, .. }) => Ok(reply::success()),
+        Ok(Proposed { met, .. }) => Ok(reply::with_note(reply::success(), Came::Met(met))),
         Err(refusal) => Ok(reply::refused(&refusal.to_string())),
     }
 }

@@ -30,7 +30,16 @@ pub trait Node {
     fn order(&self, order: Order) -> Pending<Result<u64, Unanswered>>;
 
     /// Has a command put in order, made to last and applied. Afterwards `meta` and every core of this node know it.
-    fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>>;
+    fn propose(&self, command: MetaCommand) -> Pending<Result<Proposed, NotProposed>>;
+}
+
+/// A command that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    /// What it did to the operators' data.
+    pub applied: Applied,
+    /// How many connections of this node it met.
+    pub met: u64,
 }
 
 /// What is known of the node without asking a core.
