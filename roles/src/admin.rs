@@ -75,6 +75,7 @@ pub struct Admin {
     node: Rc<dyn Node>,
     access: Access,
     audit: Audit,
+    warnings: Rc<discovery::Warnings>,
     answered: RefCell<Answered>,
 }
 
@@ -85,6 +86,7 @@ impl Admin {
             node,
             access,
             audit: Audit::default(),
+            warnings: Rc::default(),
             answered: RefCell::default(),
         })
     }
@@ -117,6 +119,7 @@ impl Admin {
         let asked = Asked {
             capture,
             params: Params::of_query(request.head.uri.query()),
+            warnings: Rc::clone(&self.warnings),
             request,
         };
         let audited = route
@@ -259,6 +262,7 @@ struct Asked {
     /// What stood in the place of the pattern's `{…}`.
     capture: String,
     params: Params,
+    warnings: Rc<discovery::Warnings>,
 }
 
 impl Asked {

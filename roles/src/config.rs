@@ -22,6 +22,7 @@ mod settings;
 
 pub use admin::AdminConfig;
 pub use advertise::Advertise;
+pub(crate) use advertise::is_host_name;
 pub use data::{DataConfig, Journal};
 pub use error::{ConfigError, ConfigErrors, Place, environment_variable};
 pub use log::{LogConfig, LogFilter, LogFormat};

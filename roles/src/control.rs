@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use rollcall_core::names::CoreId;
 use rollcall_core::query::{Answer, Order, Query};
 use rollcall_io::clock::Clock;
 use rollcall_io::executor::{Bell, rt};
+use rollcall_io::interfaces;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::signal::{Signals, Stop};
 
@@ -287,6 +288,10 @@ impl admin::Node for Control {
             troubles: self.troubles.borrow().values().cloned().collect(),
             ..self.facts.clone()
         }
+    }
+
+    fn addresses_beside(&self, ip: IpAddr) -> Vec<IpAddr> {
+        interfaces::addresses_beside(ip)
     }
 
     fn wall_ms(&self) -> u64 {

@@ -242,7 +242,7 @@ pub(super) fn query(node: &dyn Node) -> Response {
 
 /// `/api/clientManager/zone/queryClientOff`: the addresses that are off, by session node.
 pub(super) fn query_zone(node: &dyn Node, asked: &Asked) -> Response {
-    let host = discovery::own_host(&node.facts(), &asked.request);
+    let host = discovery::own_host(node, &node.facts(), &asked.request);
     let ips: Vec<String> = node
         .meta()
         .clients_off()

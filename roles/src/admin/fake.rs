@@ -30,6 +30,8 @@ pub(super) struct FakeNode {
     pub(super) cores: RefCell<Vec<FakeCore>>,
     pub(super) meta: RefCell<MetaState>,
     pub(super) orders: RefCell<Vec<Order>>,
+    /// The addresses of its one interface beside loopback.
+    pub(super) interface: RefCell<Vec<IpAddr>>,
     /// Rows per slice; few, so that paging is always tested.
     pub(super) slice: usize,
     /// A core that is silent.
@@ -104,6 +106,7 @@ pub(super) fn with_cores(cores: Vec<FakeCore>) -> FakeNode {
         cores: RefCell::new(cores),
         meta: RefCell::default(),
         orders: RefCell::default(),
+        interface: RefCell::default(),
         slice: 2,
         silent: None,
     }
@@ -256,6 +259,14 @@ fn is_of(of: &Selection, row: &RegistrationRow) -> bool {
 impl Node for Rc<FakeNode> {
     fn facts(&self) -> Facts {
         self.facts.borrow().clone()
+    }
+
+    fn addresses_beside(&self, ip: IpAddr) -> Vec<IpAddr> {
+        let interface = self.interface.borrow();
+        match interface.contains(&ip) {
+            true => interface.clone(),
+            false => Vec::new(),
+        }
     }
 
     fn wall_ms(&self) -> u64 {

@@ -20,7 +20,7 @@ use super::{Asked, discovery};
 pub(super) fn nodes(node: &dyn Node, asked: &Asked) -> Result<Response, Problem> {
     let facts = node.facts();
     let has_role = super::session::role_of(&asked.capture)?;
-    let own_host = discovery::own_host(&facts, &asked.request);
+    let own_host = discovery::own_host(node, &facts, &asked.request);
     let own = has_role(&facts.roles).then_some((own_host.as_str(), facts.zone.as_str()));
     let others = facts.others.iter().filter(|other| has_role(&other.roles));
     let all = own

@@ -2,7 +2,7 @@
 
 use std::cell::Ref;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use rollcall_core::meta::{Applied, MetaCommand, MetaState, Refusal};
@@ -16,6 +16,9 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T>>>;
 pub trait Node {
     /// What is so at this moment. Cheap.
     fn facts(&self) -> Facts;
+
+    /// The addresses of this host's interface that has `ip`.
+    fn addresses_beside(&self, ip: IpAddr) -> Vec<IpAddr>;
 
     /// Milliseconds since 1970.
     fn wall_ms(&self) -> u64;
