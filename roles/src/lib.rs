@@ -22,6 +22,7 @@ pub mod log;
 pub mod metrics;
 pub mod node;
 mod operators;
+mod ports;
 mod recovery;
 mod session;
 pub mod systemd;

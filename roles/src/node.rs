@@ -18,7 +18,6 @@ use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
 use rollcall_io::file::{DataDirectory, Directory};
 use rollcall_io::host::random;
 use rollcall_io::http::HttpListener;
-use rollcall_io::listener::{self, Listening};
 use rollcall_io::mesh::{self, Mesh};
 use rollcall_io::net::{Admission, Net, Settings, TransportKind};
 use rollcall_io::{probe, signal};
@@ -32,6 +31,7 @@ use crate::driver::{Driver, Roles, Setup};
 use crate::error::Exit;
 use crate::lanes::Message;
 use crate::operators::Operators;
+use crate::ports::Ports;
 use crate::recovery::{Journals, RecoveryError};
 use crate::systemd;
 
@@ -80,7 +80,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let directory = DataDirectory::lock(&config.node.data_dir).map_err(StartError::unavailable)?;
     let (operators, set) = Operators::open(directory.path()).map_err(StartError::unavailable)?;
     let set = Arc::new(set);
-    let ports = Ports::bind(&config, seats.len())?;
+    let ports = Ports::bind(&config, seats.len()).map_err(StartError::unavailable)?;
     let control = Ringer::new().map_err(StartError::unavailable)?;
     let signals = signal::Signals::catch(&control).map_err(StartError::unavailable)?;
 
@@ -96,10 +96,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let plan = CorePlan::new(&config, transport, seats.len(), former);
     let cores = start_cores(&plan, seats, ports.clients, meshes)?;
 
-    let facts = control::facts(&config, plan.cores, ports.bolt);
+    let facts = control::facts(&config, plan.cores, ports.bolt[0]);
     let served = Served {
         facts,
         config,
+        bolt: ports.bolt,
         http: ports.http,
         mesh: control_mesh,
         signals,
@@ -164,36 +165,6 @@ fn journals(
 struct FormerLife {
     journals: Journals,
     operators: Arc<MetaState>,
-}
-
-/// Everything that is listened on, bound before anything starts.
-struct Ports {
-    bolt: SocketAddr,
-    clients: Vec<TcpListener>,
-    http: Vec<(Role, HttpListener)>,
-}
-
-impl Ports {
-    fn bind(config: &Config, cores: usize) -> Result<Self, StartError> {
-        let Listening { address, listeners } =
-            listener::bind_all(config.session.listen, cores).map_err(StartError::unavailable)?;
-        let roles = [
-            (Role::Session, config.session.http),
-            (Role::Meta, config.meta.http),
-            (Role::Data, config.data.http),
-        ];
-        let bind = |(role, address)| match HttpListener::bind(address) {
-            Ok(listener) => Ok((role, listener)),
-            Err(error) => Err(StartError::Unavailable(format!(
-                "{address} cannot be listened on: {error}; stop what listens there or configure another port"
-            ))),
-        };
-        Ok(Self {
-            bolt: address,
-            clients: listeners,
-            http: roles.into_iter().map(bind).collect::<Result<_, _>>()?,
-        })
-    }
 }
 
 /// What all data cores of a node have in common.
@@ -275,13 +246,13 @@ struct Starting {
 fn start_cores(
     plan: &CorePlan,
     seats: Vec<Seat>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Vec<TcpListener>>,
     meshes: Vec<Mesh<Message>>,
 ) -> Result<Vec<RunningCore>, StartError> {
     let (ready, readiness) = mpsc::sync_channel(seats.len());
     let mut cores = Vec::with_capacity(seats.len());
     let mut gates = Vec::with_capacity(seats.len());
-    for ((seat, listener), mesh) in seats.into_iter().zip(listeners).zip(meshes) {
+    for ((seat, listeners), mesh) in seats.into_iter().zip(listeners).zip(meshes) {
         let (gate, go) = mpsc::sync_channel(1);
         gates.push(gate);
         let (plan, on) = (plan.clone(), seat.clone());
@@ -289,7 +260,7 @@ fn start_cores(
             ready: ready.clone(),
             go,
         };
-        let main = move |bell| run_core(plan, on, listener, mesh, starting, bell);
+        let main = move |bell| run_core(plan, on, listeners, mesh, starting, bell);
         cores.push(executor::start_core(&seat, main).map_err(StartError::unavailable)?);
     }
     drop(ready);
@@ -311,14 +282,14 @@ fn start_cores(
 async fn run_core(
     plan: CorePlan,
     seat: Seat,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     mesh: Mesh<Message>,
     starting: Starting,
     mut bell: Bell,
 ) {
     let Starting { ready, go } = starting;
     // Nobody waits for the word any more only if another core has failed.
-    match prepare_core(&plan, &seat, listener, mesh, &mut bell).await {
+    match prepare_core(&plan, &seat, listeners, mesh, &mut bell).await {
         Ok(driver) => {
             let _ = ready.send(Ok(()));
             if go.recv().is_ok() {
@@ -332,7 +303,7 @@ async fn run_core(
 async fn prepare_core(
     plan: &CorePlan,
     seat: &Seat,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     mesh: Mesh<Message>,
     bell: &mut Bell,
 ) -> Result<Driver, StartError> {
@@ -351,7 +322,7 @@ async fn prepare_core(
     let net = Net::new(
         seat.core,
         plan.transport,
-        vec![listener],
+        listeners,
         &seat.ringer,
         admission,
         plan.settings.clone(),
@@ -382,6 +353,7 @@ async fn prepare_core(
 struct Served {
     facts: crate::admin::Facts,
     config: Config,
+    bolt: Vec<SocketAddr>,
     http: Vec<(Role, HttpListener)>,
     mesh: Mesh<Message>,
     signals: signal::Signals,
@@ -394,13 +366,16 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
     let Served {
         facts,
         config,
+        bolt,
         http,
         mesh,
         mut signals,
         operators,
         set,
     } = served;
-    tracing::info!(role = "session", protocol = "bolt", address = %facts.bolt, cores = facts.cores, "listening");
+    for address in bolt {
+        tracing::info!(role = "session", protocol = "bolt", %address, cores = facts.cores, "listening");
+    }
     let set = MetaState::clone(&set);
     let control = Control::new(mesh, facts, config.session.drain, (operators, set));
     let access = Access::of(&config);

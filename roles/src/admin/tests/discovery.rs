@@ -207,7 +207,9 @@ fn nobody_is_told_an_address_that_cannot_be_reached() {
 fn told_on(interface: &[&str], host: &'static str, bolt: &str, local: &str) -> String {
     let node = golden();
     node.facts.borrow_mut().bolt = at(bolt);
-    let addresses = interface.iter().map(|ip| ip.parse::<IpAddr>().expect("an address"));
+    let addresses = interface
+        .iter()
+        .map(|ip| ip.parse::<IpAddr>().expect("an address"));
     node.interface.borrow_mut().extend(addresses);
     Port::of(&node, SESSION)
         .between("[fd00::9]:1", local)
