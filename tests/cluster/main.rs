@@ -42,6 +42,7 @@ mod clients;
 mod closes;
 mod crashes;
 mod disk;
+mod door;
 mod drain;
 mod http;
 mod idle;

@@ -79,6 +79,8 @@ pub struct Options {
     pub cores: usize,
     /// Settings by section and key, beyond what every test sets.
     pub settings: Vec<(&'static str, String)>,
+    /// Whether clients and discovery are served at both loopback addresses.
+    is_on_localhost: bool,
 }
 
 impl Options {
@@ -87,7 +89,14 @@ impl Options {
         Self {
             cores,
             settings: Vec::new(),
+            is_on_localhost: false,
         }
+    }
+
+    /// The same with clients and discovery served at `localhost`, whichever of its addresses that is.
+    pub fn on_localhost(mut self) -> Self {
+        self.is_on_localhost = true;
+        self
     }
 
     /// The same with one more setting, named `section.key`.
@@ -99,10 +108,14 @@ impl Options {
     /// The command that starts such a node.
     pub fn command(&self, addresses: &Addresses, data_dir: &Path) -> Command {
         let mut command = Command::new(binary());
+        let listen = |address: SocketAddr| match self.is_on_localhost {
+            true => format!("localhost:{}", address.port()),
+            false => address.to_string(),
+        };
         command
             .args(["--cores", &self.cores.to_string()])
-            .args(["--listen", &addresses.bolt.to_string()])
-            .args(["--session-http", &addresses.session.to_string()])
+            .args(["--listen", &listen(addresses.bolt)])
+            .args(["--session-http", &listen(addresses.session)])
             .args(["--meta-http", &addresses.meta.to_string()])
             .args(["--data-http", &addresses.data.to_string()])
             .arg("--data-dir")
