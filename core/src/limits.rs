@@ -87,11 +87,11 @@ pub const HTTP_HEADERS_MAX: usize = 100;
 /// Most HTTP connections of one port; for a further one the longest waiting is closed.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 /// Most HTTP connections that one address has of a port; for a further one its own longest waiting is closed.
-pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
 /// Most ordinary requests that one HTTP port answers at a time. The other places are for health, metrics and discovery.
 pub const HTTP_ORDINARY_MAX: usize = 192;
 /// Most of them that one address has answered at a time.
-pub const HTTP_ORDINARY_PER_ADDRESS_MAX: usize = 32;
+pub const HTTP_ORDINARY_PER_ADDRESS_MAX: usize = 96;
 /// How long the head, and again the body, of an HTTP request may take from its first byte.
 pub const HTTP_RECEIVE_MAX: Duration = Duration::from_secs(10);
 /// How long an HTTP connection is kept open without a request.

@@ -57,7 +57,7 @@ pub trait Service: 'static {
         &self,
         head: &RequestHead,
         peer: SocketAddr,
-    ) -> Result<Admitted<Self::Known>, Response>;
+    ) -> Result<Admitted<Self::Known>, Box<Response>>;
 
     /// The answer to a request that was let pass.
     fn answer(&self, known: Self::Known, request: Request) -> impl Future<Output = Response>;

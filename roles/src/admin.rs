@@ -236,7 +236,11 @@ struct Known {
 impl Service for Door {
     type Known = Known;
 
-    fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Result<Admitted<Known>, Response> {
+    fn admit(
+        &self,
+        head: &RequestHead,
+        peer: SocketAddr,
+    ) -> Result<Admitted<Known>, Box<Response>> {
         let Self { admin, role } = self;
         admin.let_pass(*role, head, peer).map_err(|problem| {
             admin.audit.refused(*role, head, peer, &problem);
@@ -245,7 +249,7 @@ impl Service for Door {
                 false => problem.into_response(),
             };
             admin.count(*role, &response);
-            response
+            Box::new(response)
         })
     }
 

@@ -177,7 +177,7 @@ async fn answer<S: Service>(
             if !body.is_end_stream() {
                 close_after(&mut refusal);
             }
-            return refusal;
+            return *refusal;
         }
     };
     let body = match receive(body, place.places().limits.body_bytes).await {

@@ -90,9 +90,9 @@ struct Echo;
 impl Service for Echo {
     type Known = ();
 
-    fn admit(&self, head: &RequestHead, _: SocketAddr) -> Result<Admitted<()>, Response> {
+    fn admit(&self, head: &RequestHead, _: SocketAddr) -> Result<Admitted<()>, Box<Response>> {
         let urgency = match head.uri.path() {
-            "/denied" => return Err(Response::new(Body::whole("not you"))),
+            "/denied" => return Err(Box::new(Response::new(Body::whole("not you")))),
             "/vital" => Urgency::Vital,
             _ => Urgency::Ordinary,
         };

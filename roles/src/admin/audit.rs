@@ -108,21 +108,23 @@ impl Entry {
 
 /// The parameters of a request as an operator would recognise them.
 fn what_is_asked(asked: &Asked) -> String {
-    let in_address = of_pairs(&asked.params);
-    let body = &asked.request.body;
-    let in_body = match serde_json::from_slice::<Value>(body) {
-        Ok(mut value) => {
-            mask(&mut value);
-            value.to_string()
+    let texts = [of_pairs(&asked.params), of_body(&asked.request.body)];
+    let texts = texts.into_iter().filter(|text| !text.is_empty());
+    texts.collect::<Vec<_>>().join(" ")
+}
+
+fn of_body(body: &[u8]) -> String {
+    if let Ok(mut value) = serde_json::from_slice::<Value>(body) {
+        mask(&mut value);
+        return value.to_string();
+    }
+    match std::str::from_utf8(body) {
+        // What a broken object holds cannot be told apart, so none of it is shown.
+        Ok(form) if !form.trim_start().starts_with(['{', '[']) => {
+            of_pairs(&Params::of_query(Some(form)))
         }
-        Err(_) => of_pairs(&Params::of_query(std::str::from_utf8(body).ok())),
-    };
-    [in_address, in_body]
-        .iter()
-        .filter(|text| !text.is_empty())
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(" ")
+        _ => format!("a body of {} bytes that cannot be read", body.len()),
+    }
 }
 
 /// The field of a request that holds what is stored.
@@ -151,4 +153,35 @@ fn shortened(mut text: String) -> String {
         text.push_str(&format!("… and {more} bytes more"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_shown_and_stored_values_are_not() {
+        let put = br#"{"dataId":"a","version":1,"data":"s3cret"}"#;
+
+        assert_eq!(of_body(put), r#"{"dataId":"a","version":1,"data":"***"}"#);
+        assert_eq!(of_body(b"ips=10.0.0.7;10.0.0.8"), "ips=10.0.0.7;10.0.0.8");
+        assert_eq!(of_body(b"data=s3cret&x=1"), "data=***&x=1");
+        assert_eq!(of_body(b""), "");
+        for broken in [
+            &put[..put.len() - 1],
+            b"[\"data\", \"s3cret",
+            b"\xff s3cret",
+        ] {
+            assert!(!of_body(broken).contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn nobody_writes_lines_of_the_log_or_fills_it() {
+        let forged = of_body(b"ips=1%0a2026-01-01 INFO forged");
+        let long = shortened("x".repeat(1 << 20));
+
+        assert!(!forged.contains('\n'), "{forged}");
+        assert!(long.len() < ASKED_BYTES_MAX + 50, "{}", long.len());
+    }
 }

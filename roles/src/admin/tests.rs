@@ -109,7 +109,7 @@ impl Port {
         };
         let response = match door.admit(&request.head, self.peer) {
             Ok(admitted) => now(door.answer(admitted.known, request)),
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         };
         let (head, body) = response.into_parts();
         let body = now(body.collect()).expect("a whole body").to_bytes();
