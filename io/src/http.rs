@@ -146,43 +146,47 @@ impl HttpListener {
 
 /// One HTTP port at work on the executor that started it. It works until it is stopped; a drop alone does not end it.
 pub struct HttpServer {
-    address: SocketAddr,
-    /// A second handle of the listening socket: shutting it down ends the pending accept, which must never be dropped.
-    socket: TcpListener,
+    /// A second handle of each listening socket: shutting it down ends the pending accept, which must never be dropped.
+    listeners: Vec<HttpListener>,
     shared: Rc<Shared>,
 }
 
-/// What the accept task and the owner of a server have in common.
+/// What the accept tasks and the owner of a server have in common.
 struct Shared {
     places: Rc<Places>,
-    accepting: Cell<bool>,
+    /// How many tasks accept.
+    accepting: Cell<usize>,
 }
 
 impl HttpServer {
-    /// Begins to answer on this executor: every request goes through `service`.
+    /// Begins to answer on this executor: every request goes through `service`. The listeners are addresses of one port and share
+    /// its places.
     pub fn start(
-        listener: HttpListener,
+        listeners: Vec<HttpListener>,
         limits: HttpLimits,
         service: impl Service,
     ) -> io::Result<Self> {
-        let HttpListener { socket, address } = listener;
-        let accepting = accepting_socket(socket.try_clone()?);
+        let sockets = listeners.iter().map(|listener| listener.socket.try_clone());
+        let sockets: Vec<TcpListener> = sockets.collect::<io::Result<_>>()?;
         let shared = Rc::new(Shared {
             places: Places::new(limits),
-            accepting: Cell::new(true),
+            accepting: Cell::new(sockets.len()),
         });
-        let task = accept_all(accepting, Rc::clone(&shared), Rc::new(service));
-        spawn(task);
-        Ok(Self {
-            address,
-            socket,
-            shared,
-        })
+        let service = Rc::new(service);
+        for socket in sockets {
+            let accepting = accepting_socket(socket);
+            spawn(accept_all(
+                accepting,
+                Rc::clone(&shared),
+                Rc::clone(&service),
+            ));
+        }
+        Ok(Self { listeners, shared })
     }
 
     /// Where it listens.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(HttpListener::local_addr)
     }
 
     /// Connections that are open.
@@ -195,8 +199,10 @@ impl HttpServer {
     pub async fn stop(self, patience: Duration) -> usize {
         self.shared.places.stop(Stop::Orderly);
         // The kernel wakes a pending accept with an error; dropping it would lose a connection and its descriptor.
-        if let Err(error) = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both) {
-            tracing::warn!(%error, address = %self.address, "cannot shut the HTTP listener down");
+        for HttpListener { socket, address } in &self.listeners {
+            if let Err(error) = SockRef::from(socket).shutdown(std::net::Shutdown::Both) {
+                tracing::warn!(%error, %address, "cannot shut the HTTP listener down");
+            }
         }
         let deadline = Instant::now() + patience;
         while self.is_busy() && Instant::now() < deadline {
@@ -211,14 +217,14 @@ impl HttpServer {
     }
 
     fn is_busy(&self) -> bool {
-        self.connections() > 0 || self.shared.accepting.get()
+        self.connections() > 0 || self.shared.accepting.get() > 0
     }
 }
 
 impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServer")
-            .field("address", &self.address)
+            .field("listeners", &self.listeners)
             .finish_non_exhaustive()
     }
 }
@@ -243,7 +249,7 @@ fn accepting_socket(socket: TcpListener) -> glommio::net::TcpListener {
     unsafe { glommio::net::TcpListener::from_raw_fd(socket.into_raw_fd()) }
 }
 
-/// Accepts until the server stops. There is one such task per port and its pending accept is never dropped.
+/// Accepts until the server stops. There is one such task per listener and its pending accept is never dropped.
 async fn accept_all<S: Service>(
     listener: glommio::net::TcpListener,
     shared: Rc<Shared>,
@@ -288,7 +294,7 @@ async fn accept_all<S: Service>(
         // Whoever made room gives its place and descriptor back before the next is accepted.
         glommio::executor().yield_task_queue_now().await;
     }
-    shared.accepting.set(false);
+    shared.accepting.set(shared.accepting.get() - 1);
 }
 
 /// An IPv4 address of an IPv6 socket as the IPv4 address that it is.

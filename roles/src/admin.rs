@@ -92,9 +92,13 @@ impl Admin {
     }
 
     /// Begins to answer on a port. The returned server is stopped by its owner.
-    pub fn serve(self: &Rc<Self>, role: Role, listener: HttpListener) -> io::Result<HttpServer> {
+    pub fn serve(
+        self: &Rc<Self>,
+        role: Role,
+        listeners: Vec<HttpListener>,
+    ) -> io::Result<HttpServer> {
         let admin = Rc::clone(self);
-        HttpServer::start(listener, HttpLimits::default(), Door { admin, role })
+        HttpServer::start(listeners, HttpLimits::default(), Door { admin, role })
     }
 
     fn let_pass(

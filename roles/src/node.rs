@@ -354,7 +354,7 @@ struct Served {
     facts: crate::admin::Facts,
     config: Config,
     bolt: Vec<SocketAddr>,
-    http: Vec<(Role, HttpListener)>,
+    http: Vec<(Role, Vec<HttpListener>)>,
     mesh: Mesh<Message>,
     signals: signal::Signals,
     operators: Operators,
@@ -382,11 +382,13 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
     let node: Rc<dyn crate::admin::Node> = Rc::clone(&control) as _;
     let admin = Admin::new(node, access);
     let mut servers = Vec::with_capacity(http.len());
-    for (role, listener) in http {
+    for (role, listeners) in http {
         let server = admin
-            .serve(role, listener)
+            .serve(role, listeners)
             .map_err(StartError::unavailable)?;
-        tracing::info!(role = role.as_str(), protocol = "http", address = %server.local_addr(), "listening");
+        for address in server.addresses() {
+            tracing::info!(role = role.as_str(), protocol = "http", %address, "listening");
+        }
         servers.push(server);
     }
     tracing::info!("ready");

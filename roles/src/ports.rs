@@ -19,8 +19,8 @@ pub(crate) struct Ports {
     pub(crate) bolt: Vec<SocketAddr>,
     /// The listeners of each core.
     pub(crate) clients: Vec<Vec<TcpListener>>,
-    /// What speaks HTTP.
-    pub(crate) http: Vec<(Role, HttpListener)>,
+    /// What speaks HTTP, for each role.
+    pub(crate) http: Vec<(Role, Vec<HttpListener>)>,
 }
 
 /// A port that cannot be listened on, and what to do.
@@ -50,7 +50,7 @@ impl Ports {
         let mut http = Vec::new();
         for (role, listen) in roles {
             let bound = bind_both(listen, bind_http, |bound| bound.local_addr().port())?;
-            http.extend(bound.into_iter().map(|listener| (role, listener)));
+            http.push((role, bound));
         }
         Ok(Self {
             bolt: bolt.iter().map(|bound| bound.address).collect(),
@@ -163,7 +163,7 @@ mod tests {
                 .all(|bolt| bolt.port() == ports.bolt[0].port())
         );
         assert!(ports.clients.iter().all(|core| core.len() == addresses));
-        assert_eq!(ports.http.len(), addresses + 2);
+        assert_eq!(ports.http[0].1.len(), addresses);
         for bolt in &ports.bolt {
             std::net::TcpStream::connect(bolt).expect("it listens");
         }

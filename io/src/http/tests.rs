@@ -30,7 +30,7 @@ impl Server {
                 .make()
                 .expect("an executor");
             executor.run(async move {
-                let server = HttpServer::start(listener, limits, Echo).expect("a server");
+                let server = HttpServer::start(vec![listener], limits, Echo).expect("a server");
                 while stop.try_recv() == Err(mpsc::TryRecvError::Empty) {
                     sleep(Duration::from_millis(2)).await;
                 }
