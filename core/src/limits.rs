@@ -104,14 +104,24 @@ pub const HTTP_BODY_BYTES_MAX: usize = 1 << 20;
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
 /// Most header lines of an HTTP request.
 pub const HTTP_HEADERS_MAX: usize = 100;
-/// Most HTTP connections of one port; further ones are told so and closed.
+/// Most HTTP connections of one port; for a further one the longest waiting is closed.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// Most HTTP connections that one address has of a port; for a further one its own longest waiting is closed.
+pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+/// Most ordinary requests that one HTTP port answers at a time. The other places are for health, metrics and discovery.
+pub const HTTP_ORDINARY_MAX: usize = 192;
+/// Most of them that one address has answered at a time.
+pub const HTTP_ORDINARY_PER_ADDRESS_MAX: usize = 96;
 /// How long the head, and again the body, of an HTTP request may take from its first byte.
 pub const HTTP_RECEIVE_MAX: Duration = Duration::from_secs(10);
 /// How long an HTTP connection is kept open without a request.
 pub const HTTP_IDLE_CLOSE: Duration = Duration::from_secs(60);
-/// How long a peer may take no byte of an HTTP answer.
+/// How long a peer may make an HTTP answer wait until it has taken [`HTTP_PROGRESS_BYTES_MIN`] of it.
 pub const HTTP_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// Fewer bytes of an HTTP answer are no progress: a byte now and then keeps no place.
+pub const HTTP_PROGRESS_BYTES_MIN: usize = 64 << 10;
+/// What the kernel holds of an HTTP answer for a peer that does not read.
+pub const HTTP_SEND_BUFFER_BYTES: usize = 128 << 10;
 /// An HTTP answer over many items goes out in pieces of about this size, so that it is never in memory as a whole.
 pub const HTTP_CHUNK_BYTES: usize = 32 << 10;
 
@@ -269,6 +279,8 @@ pub const OUTBOX_MESSAGES_MAX: usize = 64 << 10;
 const _: () = {
     assert!(HTTP_HEAD_BYTES_MAX >= 8 << 10, "hyper's least buffer");
     assert!(HTTP_BODY_BYTES_MAX < PROVIDED_BYTES_MAX);
+    assert!(HTTP_ORDINARY_MAX < HTTP_CONNECTIONS_MAX);
+    assert!(HTTP_ORDINARY_PER_ADDRESS_MAX < HTTP_CONNECTIONS_PER_ADDRESS_MAX);
     assert!(ANSWER_WITHIN.as_millis() < 1000);
     assert!(CATCH_UP_QUIET.as_millis() < CATCH_UP_MAX.as_millis());
     assert!(CATCH_UP_MAX.as_secs() < GRACE.as_secs());

@@ -64,6 +64,23 @@ pub enum MetaCommand {
     },
 }
 
+impl MetaCommand {
+    /// The addresses whose clients it is about, if it is about clients.
+    pub fn whom(&self) -> Option<Vec<IpAddr>> {
+        match self {
+            Self::ClientsOff(clients) => Some(clients.iter().map(|client| client.ip).collect()),
+            Self::ClientsOpen(ips) => Some(ips.clone()),
+            Self::Blacklist { blacklist, .. } => {
+                let both = blacklist.publishers.union(&blacklist.subscribers);
+                Some(both.copied().collect())
+            }
+            Self::Put { .. } | Self::Remove { .. } | Self::Turn { .. } | Self::Shutdown { .. } => {
+                None
+            }
+        }
+    }
+}
+
 /// A value that is on or off, kept as text under a reserved id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Switch {

@@ -1,28 +1,32 @@
 //! A small HTTP/1.1 server: hyper on glommio's streams, for health, discovery, admin and metrics.
 //!
 //! It runs on the control executor, away from the data path. A port has a bound on its connections, a request a bound on its
-//! size and time, so that nobody can hold the port by being slow. Answers over many items are produced while they are sent.
+//! size and time, so that nobody can hold the port by being slow: a newcomer takes the place of whoever waits longest. Answers
+//! over many items are produced while they are sent.
 
 mod body;
 mod connection;
+mod places;
 mod wire;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use bytes::Bytes;
 use glommio::timer::sleep;
 use rollcall_core::limits;
-use slab::Slab;
 use socket2::SockRef;
 
 use crate::listener::bind_alone;
+use crate::seldom::Seldom;
+
+use places::{Places, Stop};
+use wire::Progress;
 
 pub use body::{Body, Interrupted, Sink};
 pub use hyper::http::request::Parts as RequestHead;
@@ -43,11 +47,51 @@ pub struct Request {
     pub local: SocketAddr,
 }
 
+/// What answers the requests of a port.
+pub trait Service: 'static {
+    /// What the head of a request told.
+    type Known;
+
+    /// Looks at a request before its body is read: lets it pass, or gives the answer that refuses it.
+    fn admit(
+        &self,
+        head: &RequestHead,
+        peer: SocketAddr,
+    ) -> Result<Admitted<Self::Known>, Box<Response>>;
+
+    /// The answer to a request that was let pass.
+    fn answer(&self, known: Self::Known, request: Request) -> impl Future<Output = Response>;
+}
+
+/// A request that was let pass on its head alone.
+#[derive(Debug)]
+pub struct Admitted<K> {
+    /// What is known of it.
+    pub known: K,
+    /// Which places its answer may use.
+    pub urgency: Urgency,
+}
+
+/// Which places of a port an answer may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// It has to be given however many others are asked for.
+    Vital,
+    /// It can be asked for again later.
+    Ordinary,
+}
+
 /// The bounds of one HTTP port.
 #[derive(Clone, Debug)]
 pub struct HttpLimits {
-    /// Connections at a time; one more is answered 503 and closed.
+    /// Connections at a time. For one more the longest waiting is closed; if all are at work it is answered 503.
     pub connections: usize,
+    /// Connections of one address; for one more the longest waiting of them is closed.
+    pub connections_per_address: usize,
+    /// Ordinary requests that are answered at a time; one more is answered 503.
+    pub ordinary: usize,
+    /// The same of one address.
+    pub ordinary_per_address: usize,
     /// Longest body; a longer one is answered 413.
     pub body_bytes: usize,
     /// Longest head; a longer one is answered 431.
@@ -56,7 +100,7 @@ pub struct HttpLimits {
     pub receive: Duration,
     /// How long a connection may stay without a request.
     pub idle: Duration,
-    /// How long a peer may take nothing of an answer.
+    /// How long a peer may make us wait until it has taken [`limits::HTTP_PROGRESS_BYTES_MIN`] of an answer.
     pub write_stall: Duration,
 }
 
@@ -64,6 +108,9 @@ impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             connections: limits::HTTP_CONNECTIONS_MAX,
+            connections_per_address: limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX,
+            ordinary: limits::HTTP_ORDINARY_MAX,
+            ordinary_per_address: limits::HTTP_ORDINARY_PER_ADDRESS_MAX,
             body_bytes: limits::HTTP_BODY_BYTES_MAX,
             head_bytes: limits::HTTP_HEAD_BYTES_MAX,
             receive: limits::HTTP_RECEIVE_MAX,
@@ -85,6 +132,8 @@ impl HttpListener {
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let backlog = i32::try_from(limits::HTTP_CONNECTIONS_MAX).unwrap_or(i32::MAX);
         let socket = bind_alone(address, backlog)?;
+        // A bound that accepted sockets inherit: what the kernel takes for a peer that reads nothing is no progress.
+        SockRef::from(&socket).set_send_buffer_size(limits::HTTP_SEND_BUFFER_BYTES)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
@@ -97,81 +146,70 @@ impl HttpListener {
 
 /// One HTTP port at work on the executor that started it. It works until it is stopped; a drop alone does not end it.
 pub struct HttpServer {
-    address: SocketAddr,
-    /// A second handle of the listening socket: shutting it down ends the pending accept, which must never be dropped.
-    socket: TcpListener,
+    /// A second handle of each listening socket: shutting it down ends the pending accept, which must never be dropped.
+    listeners: Vec<HttpListener>,
     shared: Rc<Shared>,
 }
 
-/// How a server is being stopped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    /// Not at all.
-    No,
-    /// Requests that were begun are answered.
-    Orderly,
-    /// The patience for that has ended.
-    AtOnce,
-}
-
-/// What the accept task, the connections and the owner of a server have in common.
+/// What the accept tasks and the owner of a server have in common.
 struct Shared {
-    limits: HttpLimits,
-    stop: Cell<Stop>,
-    accepting: Cell<bool>,
-    /// One entry per open connection: how to wake it when the server stops.
-    open: RefCell<Slab<Option<Waker>>>,
+    places: Rc<Places>,
+    /// How many tasks accept.
+    accepting: Cell<usize>,
 }
 
 impl HttpServer {
-    /// Begins to answer on this executor: every request goes through `answer`.
-    pub fn start<A>(listener: HttpListener, limits: HttpLimits, answer: A) -> io::Result<Self>
-    where
-        A: AsyncFn(Request) -> Response + 'static,
-    {
-        let HttpListener { socket, address } = listener;
-        let accepting = accepting_socket(socket.try_clone()?);
+    /// Begins to answer on this executor: every request goes through `service`. The listeners are addresses of one port and share
+    /// its places.
+    pub fn start(
+        listeners: Vec<HttpListener>,
+        limits: HttpLimits,
+        service: impl Service,
+    ) -> io::Result<Self> {
+        let sockets = listeners.iter().map(|listener| listener.socket.try_clone());
+        let sockets: Vec<TcpListener> = sockets.collect::<io::Result<_>>()?;
         let shared = Rc::new(Shared {
-            limits,
-            stop: Cell::new(Stop::No),
-            accepting: Cell::new(true),
-            open: RefCell::new(Slab::new()),
+            places: Places::new(limits),
+            accepting: Cell::new(sockets.len()),
         });
-        let task = accept_all(accepting, Rc::clone(&shared), Rc::new(answer));
-        spawn(task);
-        Ok(Self {
-            address,
-            socket,
-            shared,
-        })
+        let service = Rc::new(service);
+        for socket in sockets {
+            let accepting = accepting_socket(socket);
+            spawn(accept_all(
+                accepting,
+                Rc::clone(&shared),
+                Rc::clone(&service),
+            ));
+        }
+        Ok(Self { listeners, shared })
     }
 
     /// Where it listens.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(HttpListener::local_addr)
     }
 
     /// Connections that are open.
     pub fn connections(&self) -> usize {
-        self.shared.open.borrow().len()
+        self.shared.places.len()
     }
 
     /// Ends in order: no new connection, requests that were begun are answered within `patience`, idle connections are closed.
     /// Says how many connections were still open when the patience ended; those are cut.
     pub async fn stop(self, patience: Duration) -> usize {
-        self.shared.stop.set(Stop::Orderly);
+        self.shared.places.stop(Stop::Orderly);
         // The kernel wakes a pending accept with an error; dropping it would lose a connection and its descriptor.
-        if let Err(error) = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both) {
-            tracing::warn!(%error, address = %self.address, "cannot shut the HTTP listener down");
+        for HttpListener { socket, address } in &self.listeners {
+            if let Err(error) = SockRef::from(socket).shutdown(std::net::Shutdown::Both) {
+                tracing::warn!(%error, %address, "cannot shut the HTTP listener down");
+            }
         }
-        self.shared.wake_all();
         let deadline = Instant::now() + patience;
         while self.is_busy() && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
         let cut = self.connections();
-        self.shared.stop.set(Stop::AtOnce);
-        self.shared.wake_all();
+        self.shared.places.stop(Stop::AtOnce);
         while self.connections() > 0 {
             glommio::executor().yield_task_queue_now().await;
         }
@@ -179,61 +217,15 @@ impl HttpServer {
     }
 
     fn is_busy(&self) -> bool {
-        self.connections() > 0 || self.shared.accepting.get()
+        self.connections() > 0 || self.shared.accepting.get() > 0
     }
 }
 
 impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServer")
-            .field("address", &self.address)
+            .field("listeners", &self.listeners)
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn is_stopping(&self) -> bool {
-        self.stop.get() != Stop::No
-    }
-
-    fn wake_all(&self) {
-        for (_, waker) in &mut *self.open.borrow_mut() {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
-        }
-    }
-}
-
-/// One of the connections that may be open; given back on drop.
-struct Place {
-    shared: Rc<Shared>,
-    key: usize,
-}
-
-impl Place {
-    fn take(shared: &Rc<Shared>) -> Option<Self> {
-        let mut open = shared.open.borrow_mut();
-        let has_room = open.len() < shared.limits.connections;
-        let shared = Rc::clone(shared);
-        has_room.then(|| Self {
-            shared,
-            key: open.insert(None),
-        })
-    }
-
-    /// Whom to wake when the server stops.
-    fn remember(&self, waker: &Waker) {
-        let place = &mut self.shared.open.borrow_mut()[self.key];
-        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *place = Some(waker.clone());
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.shared.open.borrow_mut().remove(self.key);
     }
 }
 
@@ -257,16 +249,19 @@ fn accepting_socket(socket: TcpListener) -> glommio::net::TcpListener {
     unsafe { glommio::net::TcpListener::from_raw_fd(socket.into_raw_fd()) }
 }
 
-/// Accepts until the server stops. There is one such task per port and its pending accept is never dropped.
-async fn accept_all<A>(listener: glommio::net::TcpListener, shared: Rc<Shared>, answer: Rc<A>)
-where
-    A: AsyncFn(Request) -> Response + 'static,
-{
+/// Accepts until the server stops. There is one such task per listener and its pending accept is never dropped.
+async fn accept_all<S: Service>(
+    listener: glommio::net::TcpListener,
+    shared: Rc<Shared>,
+    service: Rc<S>,
+) {
+    let places = &shared.places;
+    let refusals = Seldom::new(1, REFUSALS_TOLD_EVERY);
     let mut has_failed = false;
-    while !shared.is_stopping() {
+    while !places.is_stopping() {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
-            Err(_) if shared.is_stopping() => break,
+            Err(_) if places.is_stopping() => break,
             Err(error) => {
                 // Out of descriptors, as a rule: waiting a little beats spinning, and others may close meanwhile.
                 if !std::mem::replace(&mut has_failed, true) {
@@ -277,19 +272,43 @@ where
             }
         };
         has_failed = false;
-        match Place::take(&shared) {
-            Some(place) => spawn(connection::serve(stream, place, Rc::clone(&answer))),
-            None => refuse(stream),
-        }
+        // Both fail only for a peer that has gone again.
+        let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+            continue;
+        };
+        let ends = (canonical(peer), canonical(local));
+        let progress = Rc::new(Progress::new());
+        let Some(place) = places.take(ends.0.ip(), &progress) else {
+            if let Some(unsaid) = refusals.pass() {
+                tracing::warn!(%peer, %local, unsaid, "HTTP connection refused, all places are at work");
+            }
+            refuse(stream);
+            continue;
+        };
+        spawn(connection::serve(
+            stream,
+            (place, progress),
+            ends,
+            Rc::clone(&service),
+        ));
+        // Whoever made room gives its place and descriptor back before the next is accepted.
+        glommio::executor().yield_task_queue_now().await;
     }
-    shared.accepting.set(false);
+    shared.accepting.set(shared.accepting.get() - 1);
+}
+
+/// An IPv4 address of an IPv6 socket as the IPv4 address that it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 62\r\n\
-connection: close\r\n\r\n{\"success\":false,\"message\":\"too many HTTP connections, retry\"}";
+x-content-type-options: nosniff\r\nconnection: close\r\n\r\n\
+{\"success\":false,\"message\":\"too many HTTP connections, retry\"}";
 
 /// Says that the port is full, as far as the socket takes it at once, and closes.
 fn refuse(stream: glommio::net::TcpStream) {

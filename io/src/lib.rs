@@ -3,7 +3,7 @@
 //! A process starts with [`probe`] and [`executor`]: one pinned executor per core and one control executor. Each core runs one loop
 //! (`examples/echo.rs` shows it whole): [`net`] gives it the frames of its connections, [`mesh`] the messages of other cores, and when
 //! neither has anything it sleeps on its [`executor::Bell`]. [`mod@file`] writes what a restart needs. [`listener`],
-//! [`signal`], [`clock`] and [`host`] are what else a process needs from its host.
+//! [`signal`], [`clock`], [`interfaces`] and [`host`] are what else a process needs from its host.
 //!
 //! What holds here:
 //! 1. A connection stays on the core that accepted it, and its id never comes back.
@@ -17,9 +17,11 @@ pub mod executor;
 pub mod file;
 pub mod host;
 pub mod http;
+pub mod interfaces;
 pub mod listener;
 pub mod mesh;
 pub mod net;
 pub mod probe;
+pub mod seldom;
 pub mod signal;
 mod sys;

@@ -4,6 +4,7 @@
 //! handlers ask the cores through `Node` and add up.
 
 mod access;
+mod audit;
 mod clients;
 mod data;
 mod discovery;
@@ -24,20 +25,26 @@ mod tests;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::{fmt, io};
 
 use hyper::{HeaderMap, Method};
-use rollcall_io::http::{HttpLimits, HttpListener, HttpServer, Request, Response};
+use rollcall_io::http::{
+    Admitted, HttpLimits, HttpListener, HttpServer, Request, RequestHead, Response, Service,
+};
 
 pub use access::Access;
 pub use node::{
-    Advertise, Facts, Node, NodeEntry, NotProposed, Pending, Phase, Roles, Unanswered, WholeAnswer,
+    Advertise, Facts, Node, NodeEntry, NotProposed, Pending, Phase, Proposed, Roles, Unanswered,
+    WholeAnswer,
 };
 
+use access::Right;
+use audit::Audit;
 use params::Params;
 use reply::Problem;
-use routes::{Endpoint, Found};
+use routes::{Change, Endpoint, Found};
 
 /// Which server of SOFARegistry a port stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +75,8 @@ pub(crate) type Answered = BTreeMap<(Role, u16), u64>;
 pub struct Admin {
     node: Rc<dyn Node>,
     access: Access,
+    audit: Audit,
+    warnings: Rc<discovery::Warnings>,
     answered: RefCell<Answered>,
 }
 
@@ -77,59 +86,60 @@ impl Admin {
         Rc::new(Self {
             node,
             access,
+            audit: Audit::default(),
+            warnings: Rc::default(),
             answered: RefCell::default(),
         })
     }
 
     /// Begins to answer on a port. The returned server is stopped by its owner.
-    pub fn serve(self: &Rc<Self>, role: Role, listener: HttpListener) -> io::Result<HttpServer> {
+    pub fn serve(
+        self: &Rc<Self>,
+        role: Role,
+        listeners: Vec<HttpListener>,
+    ) -> io::Result<HttpServer> {
         let admin = Rc::clone(self);
-        HttpServer::start(listener, HttpLimits::default(), async move |request| {
-            admin.answer(role, request).await
-        })
+        HttpServer::start(listeners, HttpLimits::default(), Door { admin, role })
     }
 
-    /// The answer to one request; a failure becomes a JSON error.
-    pub async fn answer(&self, role: Role, request: Request) -> Response {
-        let (method, path, peer) = (
-            request.head.method.clone(),
-            request.head.uri.path().to_owned(),
-            request.peer,
-        );
-        let response = match self.route(role, request).await {
-            Ok(response) => response,
-            Err(problem) => {
-                tracing::debug!(role = role.as_str(), %method, path, %peer, %problem, "HTTP request not served");
-                problem.into_response()
-            }
-        };
-        let key = (role, response.status().as_u16());
-        *self.answered.borrow_mut().entry(key).or_default() += 1;
-        response
+    fn let_pass(
+        &self,
+        role: Role,
+        head: &RequestHead,
+        peer: SocketAddr,
+    ) -> Result<Admitted<Known>, Problem> {
+        let found = routes::find(role, &head.method, head.uri.path())?;
+        let route = found.route;
+        let right = self.access.check(route, head, peer)?;
+        reply::check_accept(&head.headers, route.makes)?;
+        let urgency = route.urgency;
+        let known = Known { found, right };
+        Ok(Admitted { known, urgency })
     }
 
-    async fn route(&self, role: Role, request: Request) -> Result<Response, Problem> {
-        let (method, path) = (&request.head.method, request.head.uri.path());
-        let Found { route, capture } = match routes::find(role, method, path) {
-            Ok(found) => found,
-            Err(problem) if *method == Method::OPTIONS => return problem.into_options(),
-            Err(problem) => return Err(problem),
-        };
-        reply::check_accept(&request.head.headers, route.makes)?;
-        if route.changes {
-            self.access.check(&request.head.headers, request.peer)?;
-        }
+    /// The answer to an allowed request; a failure becomes a JSON error.
+    async fn serve_known(&self, role: Role, known: Known, request: Request) -> Response {
+        let Known { found, right } = known;
+        let Found { route, capture } = found;
         let asked = Asked {
             capture,
             params: Params::of_query(request.head.uri.query()),
+            warnings: Rc::clone(&self.warnings),
             request,
         };
-        let peer = asked.request.peer;
-        let response = self.dispatch(route.endpoint, asked).await?;
-        if route.changes {
-            tracing::info!(role = role.as_str(), path = route.path, %peer, "operator's change");
+        let audited = route
+            .changes()
+            .then(|| audit::Entry::of(role, right, &asked));
+        let outcome = self.dispatch(route.endpoint, asked).await;
+        if let Some(entry) = audited {
+            entry.tell(&outcome);
         }
-        Ok(response)
+        outcome.unwrap_or_else(Problem::into_response)
+    }
+
+    fn count(&self, role: Role, response: &Response) {
+        let key = (role, response.status().as_u16());
+        *self.answered.borrow_mut().entry(key).or_default() += 1;
     }
 
     /// The table of contents: what each endpoint is answered by.
@@ -161,23 +171,7 @@ impl Admin {
             Endpoint::Connections => session::connections(node).await,
             Endpoint::ConnectionDetails => session::connection_details(node, &asked).await,
 
-            Endpoint::ConnectionsOff => {
-                clients::connections(&**node, &asked, clients::Turn::Off).await
-            }
-            Endpoint::ConnectionsOn => {
-                clients::connections(&**node, &asked, clients::Turn::On).await
-            }
-            Endpoint::ClientsOffHere => clients::here(&**node, &asked, clients::Turn::Off).await,
-            Endpoint::ClientsOnHere => clients::here(&**node, &asked, clients::Turn::On).await,
-            Endpoint::ClientsOff => clients::lasting(&**node, &asked, clients::Turn::Off).await,
-            Endpoint::ClientsOffBySide => clients::lasting_by_side(&**node, &asked).await,
-            Endpoint::ClientsOn => clients::lasting(&**node, &asked, clients::Turn::On).await,
-            Endpoint::ClientsOffVersioned => {
-                clients::versioned(&**node, &asked, clients::Turn::Off).await
-            }
-            Endpoint::ClientsOnVersioned => {
-                clients::versioned(&**node, &asked, clients::Turn::On).await
-            }
+            Endpoint::Change(change) => self.change(change, &asked).await,
             Endpoint::ClientsOffQuery => Ok(clients::query(&**node)),
             Endpoint::ClientsOffOfZone => Ok(clients::query_zone(&**node, &asked)),
 
@@ -191,15 +185,27 @@ impl Admin {
 
             Endpoint::Nodes => meta::nodes(&**node, &asked),
             Endpoint::MetaPushSwitch => Ok(meta::push_switch(&**node)),
-            Endpoint::Turn(switches, on) => meta::turn(&**node, switches, on).await,
             Endpoint::RenewSwitches => Ok(meta::renew_switches(&**node)),
-            Endpoint::Blacklist => meta::blacklist(&**node, &asked).await,
-            Endpoint::Put => meta::put(&**node, &asked).await,
-            Endpoint::Remove => meta::remove(&**node, &asked).await,
             Endpoint::Provided => meta::provided(&**node, &asked),
             Endpoint::DataCenter => Ok(meta::data_center(&**node)),
-            Endpoint::Shutdown => meta::shutdown(&**node, &asked).await,
             Endpoint::ShutdownQuery => Ok(meta::shutdown_query(&**node)),
+        }
+    }
+
+    /// The same for what operators change.
+    async fn change(&self, change: Change, asked: &Asked) -> Result<Response, Problem> {
+        let node = &*self.node;
+        match change {
+            Change::Connections(turn) => clients::connections(node, asked, turn).await,
+            Change::ClientsHere(turn) => clients::here(node, asked, turn).await,
+            Change::Clients(turn) => clients::lasting(node, asked, turn).await,
+            Change::ClientsVersioned(turn) => clients::versioned(node, asked, turn).await,
+            Change::ClientsOffBySide => clients::lasting_by_side(node, asked).await,
+            Change::Turn(switches, on) => meta::turn(node, switches, on).await,
+            Change::Blacklist => meta::blacklist(node, asked).await,
+            Change::Put => meta::put(node, asked).await,
+            Change::Remove => meta::remove(node, asked).await,
+            Change::Shutdown => meta::shutdown(node, asked).await,
         }
     }
 
@@ -220,12 +226,52 @@ impl fmt::Debug for Admin {
     }
 }
 
+/// A port of a node, for one role.
+struct Door {
+    admin: Rc<Admin>,
+    role: Role,
+}
+
+/// What the head of a request tells: where it goes, and by what right.
+struct Known {
+    found: Found,
+    right: Right,
+}
+
+impl Service for Door {
+    type Known = Known;
+
+    fn admit(
+        &self,
+        head: &RequestHead,
+        peer: SocketAddr,
+    ) -> Result<Admitted<Known>, Box<Response>> {
+        let Self { admin, role } = self;
+        admin.let_pass(*role, head, peer).map_err(|problem| {
+            admin.audit.refused(*role, head, peer, &problem);
+            let response = match head.method == Method::OPTIONS {
+                true => problem.into_options(),
+                false => problem.into_response(),
+            };
+            admin.count(*role, &response);
+            Box::new(response)
+        })
+    }
+
+    async fn answer(&self, known: Known, request: Request) -> Response {
+        let response = self.admin.serve_known(self.role, known, request).await;
+        self.admin.count(self.role, &response);
+        response
+    }
+}
+
 /// A request that found its handler.
 struct Asked {
     request: Request,
     /// What stood in the place of the pattern's `{…}`.
     capture: String,
     params: Params,
+    warnings: Rc<discovery::Warnings>,
 }
 
 impl Asked {

@@ -66,17 +66,17 @@ pub struct Flags {
     /// How bytes reach the cores: auto, ring or plain [default: auto] [env: ROLLCALL__NODE__TRANSPORT]
     #[arg(long, global = true, value_name = "KIND")]
     transport: Option<String>,
-    /// Address of the clients' Bolt connections, port 0 lets the system choose [default: 127.0.0.1:9600]
+    /// Address of the clients' Bolt connections, port 0 lets the system choose [default: localhost:9600]
     /// [env: ROLLCALL__SESSION__LISTEN]
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<String>,
-    /// Address of the session's HTTP [default: 127.0.0.1:9603] [env: ROLLCALL__SESSION__HTTP]
+    /// Address of the session's HTTP [default: localhost:9603] [env: ROLLCALL__SESSION__HTTP]
     #[arg(long, global = true, value_name = "ADDR")]
     session_http: Option<String>,
-    /// Address of meta's HTTP [default: 127.0.0.1:9615] [env: ROLLCALL__META__HTTP]
+    /// Address of meta's HTTP [default: localhost:9615] [env: ROLLCALL__META__HTTP]
     #[arg(long, global = true, value_name = "ADDR")]
     meta_http: Option<String>,
-    /// Address of data's HTTP [default: 127.0.0.1:9622] [env: ROLLCALL__DATA__HTTP]
+    /// Address of data's HTTP [default: localhost:9622] [env: ROLLCALL__DATA__HTTP]
     #[arg(long, global = true, value_name = "ADDR")]
     data_http: Option<String>,
     /// Host, or host and port, under which clients reach this node [default: the address they ask on]

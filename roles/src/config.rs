@@ -3,7 +3,6 @@
 //! Values are parsed once, here. Whoever holds a `Config` holds one that can be run.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ mod admin;
 mod advertise;
 mod data;
 mod error;
+mod listen;
 mod log;
 mod masked;
 mod meta;
@@ -22,8 +22,10 @@ mod settings;
 
 pub use admin::AdminConfig;
 pub use advertise::Advertise;
+pub(crate) use advertise::is_host_name;
 pub use data::{DataConfig, Journal};
 pub use error::{ConfigError, ConfigErrors, Place, environment_variable};
+pub use listen::Listen;
 pub use log::{LogConfig, LogFilter, LogFormat};
 pub use masked::MaskedString;
 pub use meta::MetaConfig;
@@ -82,22 +84,55 @@ impl Config {
 
     /// What is allowed but should not go unsaid when the node starts.
     pub fn warnings(&self) -> Vec<String> {
-        let open = self
-            .listeners()
-            .into_iter()
-            .skip(1)
-            .find(|(_, address)| !address.ip().is_loopback());
-        match open {
-            Some((key, address)) if self.admin.allow_unauthenticated_admin => {
-                vec![format!(
-                    "{key} = {address} with allow_unauthenticated_admin = true: whoever reaches it can change everything"
-                )]
-            }
-            _ => Vec::new(),
+        [
+            self.anybody_may_change(),
+            self.nobody_can_be_told(),
+            self.java_cannot_parse(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn anybody_may_change(&self) -> Option<String> {
+        let mut http = self.listeners().into_iter().skip(1);
+        let (key, listen) = http.find(|(_, listen)| !listen.is_loopback())?;
+        self.admin.allow_unauthenticated_admin.then(|| {
+            format!(
+                "{key} = {listen} with allow_unauthenticated_admin = true: whoever reaches it can change everything"
+            )
+        })
+    }
+
+    /// Discovery that the network reaches and a Bolt port that it does not: clients there get an empty list, for ever.
+    fn nobody_can_be_told(&self) -> Option<String> {
+        let SessionConfig { listen, http, .. } = self.session;
+        let is_hidden = listen.is_loopback() && !http.is_loopback();
+        (is_hidden && self.node.advertise.is_none()).then(|| {
+            format!(
+                "[session] http = {http} tells other hosts of no server, as [session] listen = {listen} serves this host only: \
+                 set listen to an address that clients reach, such as 0.0.0.0:{}, or set [node] advertise",
+                listen.port()
+            )
+        })
+    }
+
+    /// Java clients split what they are told at its first colon.
+    fn java_cannot_parse(&self) -> Option<String> {
+        let listen = self.session.listen;
+        let must = "Java clients cannot parse an IPv6 address";
+        match &self.node.advertise {
+            Some(advertise) => advertise
+                .host()
+                .contains(':')
+                .then(|| format!("[node] advertise = {advertise}: {must}, advertise a host name")),
+            None => listen.is_one_of_ipv6().then(|| {
+                format!("[session] listen = {listen}: {must}, set [node] advertise to a host name")
+            }),
         }
     }
 
-    fn listeners(&self) -> [(&'static str, SocketAddr); 4] {
+    fn listeners(&self) -> [(&'static str, Listen); 4] {
         [
             ("[session] listen", self.session.listen),
             ("[session] http", self.session.http),
@@ -111,7 +146,7 @@ impl Config {
         for (index, (key, address)) in listeners.iter().enumerate() {
             let twin = listeners[..index]
                 .iter()
-                .find(|(_, other)| overlap(*address, *other));
+                .find(|(_, other)| address.overlaps(*other));
             if let Some((other_key, other)) = twin {
                 settings.clash(format!(
                     "{other_key} = {other} and {key} = {address}: each needs a port of its own"
@@ -132,11 +167,6 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&toml::to_string(self).expect("every field is a plain TOML value"))
     }
-}
-
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() != 0 && a.port() == b.port() && same_host
 }
 
 fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,10 +18,11 @@ use rollcall_core::names::CoreId;
 use rollcall_core::query::{Answer, Order, Query};
 use rollcall_io::clock::Clock;
 use rollcall_io::executor::{Bell, rt};
+use rollcall_io::interfaces;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::signal::{Signals, Stop};
 
-use crate::admin::{self, Facts, NotProposed, Pending, Phase, Unanswered, WholeAnswer};
+use crate::admin::{self, Facts, NotProposed, Pending, Phase, Proposed, Unanswered, WholeAnswer};
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
 use crate::log;
 use crate::operators::Operators;
@@ -310,6 +311,10 @@ impl admin::Node for Control {
         }
     }
 
+    fn addresses_beside(&self, ip: IpAddr) -> Vec<IpAddr> {
+        interfaces::addresses_beside(ip)
+    }
+
     fn wall_ms(&self) -> u64 {
         Clock::now().wall_ms
     }
@@ -361,7 +366,7 @@ impl admin::Node for Control {
         Box::pin(sum(answers))
     }
 
-    fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>> {
+    fn propose(&self, command: MetaCommand) -> Pending<Result<Proposed, NotProposed>> {
         let control = self.itself.upgrade().expect("whoever asks holds it");
         let (done, next) = oneshot::channel::<()>();
         let before = self.last_command.replace(next);
@@ -375,7 +380,7 @@ impl admin::Node for Control {
             let result = match ordered {
                 Ok((applied, answers)) => sum(answers)
                     .await
-                    .map(|_| applied)
+                    .map(|met| Proposed { applied, met })
                     .map_err(NotProposed::Unanswered),
                 Err(not_proposed) => Err(not_proposed),
             };

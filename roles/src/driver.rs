@@ -1,6 +1,5 @@
 //! The one loop of a data core: bytes in, machines, effects out, and sleep when there is nothing to do.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
 use rollcall_core::meta::MetaState;
 use rollcall_core::names::{ConnectId, CoreId, Interner, Member, Name};
-use rollcall_core::query::{Answer, Query};
+use rollcall_core::query::{Answer, Order, Query};
 use rollcall_core::session::questions::Traffic;
 use rollcall_core::session::{self, Place as SessionPlace, Session};
 use rollcall_core::stats::Stats;
@@ -23,6 +22,7 @@ use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{EndedBy, Net, Reason};
 
 use crate::bad_frames::BadFrames;
+use crate::cancelling::MayCancel;
 use crate::connections::{ConnectionListener, MakeListeners};
 use crate::framing::Bolt;
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
@@ -68,7 +68,7 @@ pub(crate) struct Roles {
     pub(crate) bad_frames: BadFrames,
     /// Of registrations that name none.
     pub(crate) zone: Name,
-    pub(crate) cancel_from: Arc<[IpAddr]>,
+    pub(crate) may_cancel: MayCancel,
     /// What Session has to handle, in order.
     pub(crate) heard: Vec<session::Event>,
     wanted: Vec<session::Effect>,
@@ -99,8 +99,8 @@ pub(crate) struct Setup {
     pub(crate) operators_lost: bool,
     /// The node's zone.
     pub(crate) zone: Name,
-    /// Addresses that may take clients off, beside loopback.
-    pub(crate) cancel_from: Arc<[IpAddr]>,
+    /// Who may take clients off.
+    pub(crate) may_cancel: MayCancel,
     /// Who is told of connections.
     pub(crate) listeners: MakeListeners,
 }
@@ -137,7 +137,7 @@ impl Roles {
             listeners: (setup.listeners)(me.core),
             bad_frames: BadFrames::default(),
             zone: Name::clone(&setup.zone),
-            cancel_from: Arc::clone(&setup.cancel_from),
+            may_cancel: setup.may_cancel.clone(),
             heard: Vec::with_capacity(HEARD_AT),
             wanted: Vec::new(),
             has_asked_others: false,
@@ -495,8 +495,10 @@ impl Driver {
         match order {
             ToCore::Ask(ticket, query) => self.questions.put(ticket, query),
             ToCore::Apply(ticket, command) => {
+                let order = command.whom().map(Order::ClientsOff);
+                let touched = order.map_or(0, |order| self.roles.session.touches(&order));
                 self.roles.session_event(session::Event::Meta(command));
-                self.done(ticket, 0);
+                self.done(ticket, touched);
             }
             ToCore::Order(ticket, order) => {
                 let touched = self.roles.session.touches(&order);

@@ -18,12 +18,12 @@ use rollcall_io::executor::{self, Bell, Ringer, RunningCore, Seat};
 use rollcall_io::file::{DataDirectory, Directory};
 use rollcall_io::host::{memory_bytes, random};
 use rollcall_io::http::HttpListener;
-use rollcall_io::listener::{self, Listening};
 use rollcall_io::mesh::{self, Mesh};
 use rollcall_io::net::{Admission, Net, Settings, TransportKind};
 use rollcall_io::{probe, signal};
 
 use crate::admin::{Access, Admin, Role};
+use crate::cancelling::MayCancel;
 use crate::clock;
 use crate::config::{Config, Cores, Journal, Transport};
 use crate::connections::ConnectionLog;
@@ -32,6 +32,7 @@ use crate::driver::{Driver, Roles, Setup};
 use crate::error::Exit;
 use crate::lanes::Message;
 use crate::operators::Operators;
+use crate::ports::Ports;
 use crate::recovery::{Journals, RecoveryError};
 use crate::systemd;
 
@@ -89,7 +90,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let operators_lost = operators.is_new() && directory.was_used();
     tell_of(&directory, operators_lost);
     let set = Arc::new(set);
-    let ports = Ports::bind(&config, seats.len())?;
+    let ports = Ports::bind(&config, seats.len()).map_err(StartError::unavailable)?;
 
     let ringers: Vec<_> = seats.iter().map(|seat| seat.ringer.clone()).collect();
     let mut meshes = mesh::connect(&ringers, &control);
@@ -110,10 +111,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
         return Ok(());
     };
 
-    let facts = control::facts(&config, plan.cores, ports.bolt);
+    let facts = control::facts(&config, plan.cores, ports.bolt[0]);
     let served = Served {
         facts,
         config,
+        bolt: ports.bolt,
         http: ports.http,
         mesh: control_mesh,
         signals,
@@ -194,36 +196,6 @@ fn tell_of(directory: &DataDirectory, operators_lost: bool) {
     }
 }
 
-/// Everything that is listened on, bound before anything starts.
-struct Ports {
-    bolt: SocketAddr,
-    clients: Vec<TcpListener>,
-    http: Vec<(Role, HttpListener)>,
-}
-
-impl Ports {
-    fn bind(config: &Config, cores: usize) -> Result<Self, StartError> {
-        let Listening { address, listeners } =
-            listener::bind_all(config.session.listen, cores).map_err(StartError::unavailable)?;
-        let roles = [
-            (Role::Session, config.session.http),
-            (Role::Meta, config.meta.http),
-            (Role::Data, config.data.http),
-        ];
-        let bind = |(role, address)| match HttpListener::bind(address) {
-            Ok(listener) => Ok((role, listener)),
-            Err(error) => Err(StartError::Unavailable(format!(
-                "{address} cannot be listened on: {error}; stop what listens there or configure another port"
-            ))),
-        };
-        Ok(Self {
-            bolt: address,
-            clients: listeners,
-            http: roles.into_iter().map(bind).collect::<Result<_, _>>()?,
-        })
-    }
-}
-
 /// What all data cores of a node have in common.
 #[derive(Clone)]
 struct CorePlan {
@@ -272,7 +244,10 @@ impl CorePlan {
                 operators: former.operators,
                 operators_lost: former.operators_lost,
                 zone: Name::from(config.node.zone.as_str()),
-                cancel_from: config.admin.cancel_address_from.clone().into(),
+                may_cancel: MayCancel {
+                    loopback: config.admin.trust_loopback,
+                    others: config.admin.cancel_address_from.clone().into(),
+                },
                 listeners: Arc::new(|_| vec![Box::new(ConnectionLog)]),
             },
         }
@@ -315,14 +290,14 @@ struct Starting {
 fn start_cores(
     plan: &CorePlan,
     seats: Vec<Seat>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Vec<TcpListener>>,
     meshes: Vec<Mesh<Message>>,
     signals: &mut signal::Signals,
 ) -> Result<Option<Vec<RunningCore>>, StartError> {
     let (ready, readiness) = mpsc::sync_channel(seats.len());
     let mut cores = Vec::with_capacity(seats.len());
     let mut gates = Vec::with_capacity(seats.len());
-    for ((seat, listener), mesh) in seats.into_iter().zip(listeners).zip(meshes) {
+    for ((seat, listeners), mesh) in seats.into_iter().zip(listeners).zip(meshes) {
         let (gate, go) = mpsc::sync_channel(1);
         gates.push(gate);
         let (plan, on) = (plan.clone(), seat.clone());
@@ -330,7 +305,7 @@ fn start_cores(
             ready: ready.clone(),
             go,
         };
-        let main = move |bell| run_core(plan, on, listener, mesh, starting, bell);
+        let main = move |bell| run_core(plan, on, listeners, mesh, starting, bell);
         cores.push(executor::start_core(&seat, main).map_err(StartError::unavailable)?);
     }
     drop(ready);
@@ -378,14 +353,14 @@ fn is_ready(
 async fn run_core(
     plan: CorePlan,
     seat: Seat,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     mesh: Mesh<Message>,
     starting: Starting,
     mut bell: Bell,
 ) {
     let Starting { ready, go } = starting;
     // Nobody waits for the word any more only if another core has failed.
-    match prepare_core(&plan, &seat, listener, mesh, &mut bell).await {
+    match prepare_core(&plan, &seat, listeners, mesh, &mut bell).await {
         Ok(driver) => {
             let _ = ready.send(Ok(()));
             if go.recv().is_ok() {
@@ -399,7 +374,7 @@ async fn run_core(
 async fn prepare_core(
     plan: &CorePlan,
     seat: &Seat,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     mesh: Mesh<Message>,
     bell: &mut Bell,
 ) -> Result<Driver, StartError> {
@@ -418,7 +393,7 @@ async fn prepare_core(
     let net = Net::new(
         seat.core,
         plan.transport,
-        vec![listener],
+        listeners,
         &seat.ringer,
         admission,
         plan.settings.clone(),
@@ -449,7 +424,8 @@ async fn prepare_core(
 struct Served {
     facts: crate::admin::Facts,
     config: Config,
-    http: Vec<(Role, HttpListener)>,
+    bolt: Vec<SocketAddr>,
+    http: Vec<(Role, Vec<HttpListener>)>,
     mesh: Mesh<Message>,
     signals: signal::Signals,
     operators: Operators,
@@ -461,27 +437,29 @@ async fn serve(served: Served, mut bell: Bell) -> Result<(), StartError> {
     let Served {
         facts,
         config,
+        bolt,
         http,
         mesh,
         mut signals,
         operators,
         set,
     } = served;
-    tracing::info!(role = "session", protocol = "bolt", address = %facts.bolt, cores = facts.cores, "listening");
+    for address in bolt {
+        tracing::info!(role = "session", protocol = "bolt", %address, cores = facts.cores, "listening");
+    }
     let set = MetaState::clone(&set);
     let control = Control::new(mesh, facts, config.session.drain, (operators, set));
-    let access = Access {
-        token: config.admin.token,
-        allow_unauthenticated: config.admin.allow_unauthenticated_admin,
-    };
+    let access = Access::of(&config);
     let node: Rc<dyn crate::admin::Node> = Rc::clone(&control) as _;
     let admin = Admin::new(node, access);
     let mut servers = Vec::with_capacity(http.len());
-    for (role, listener) in http {
+    for (role, listeners) in http {
         let server = admin
-            .serve(role, listener)
+            .serve(role, listeners)
             .map_err(StartError::unavailable)?;
-        tracing::info!(role = role.as_str(), protocol = "http", address = %server.local_addr(), "listening");
+        for address in server.addresses() {
+            tracing::info!(role = role.as_str(), protocol = "http", %address, "listening");
+        }
         servers.push(server);
     }
     tracing::info!("ready");

@@ -1,6 +1,6 @@
 //! The session role on a core: what a frame means to the machine (`route`), and how its effects are carried out (`perform`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rollcall_core::bolt::{self, Consequence, Decoded, Frame, FrameError, Kind, Status};
 use rollcall_core::message::{
@@ -15,6 +15,7 @@ use rollcall_io::clock::Clock;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{self, EndedBy, Flow, Net, Outgoing, Reason, Service};
 
+use crate::cancelling::MayCancel;
 use crate::driver::Roles;
 use crate::framing::Bolt;
 use crate::lanes::Message;
@@ -136,14 +137,16 @@ impl Roles {
                 return Flow::Continue;
             }
         };
-        if let Request::CancelAddresses(_) = request
-            && !self.may_cancel(connect_id)
-        {
-            let why =
-                "this address may take no client off: list it under [admin] cancel_address_from";
-            self.stats.responses_refused += 1;
-            message::result::write_refusal(out.bytes(), frame, why);
-            return Flow::Continue;
+        if let Request::CancelAddresses(connections) = &request {
+            let peer = self.peer_ip(connect_id);
+            let is_allowed = peer.is_some_and(|peer| self.may_cancel.allows(peer));
+            MayCancel::tell(peer, connections, is_allowed);
+            if !is_allowed {
+                let why = "this address may take no client off: list it under [admin] cancel_address_from";
+                self.stats.responses_refused += 1;
+                message::result::write_refusal(out.bytes(), frame, why);
+                return Flow::Continue;
+            }
         }
         if let Some(data_info_id) = request.data_info_id()
             && !self.admit(connect_id, data_info_id)
@@ -174,14 +177,10 @@ impl Roles {
         self.session.admit(connect_id, data_info_id)
     }
 
-    /// Clients can be taken off from this host, and from the addresses an operator listed.
-    fn may_cancel(&mut self, connect_id: ConnectId) -> bool {
+    fn peer_ip(&mut self, connect_id: ConnectId) -> Option<IpAddr> {
         self.attend();
-        let peer = self
-            .session
-            .peer(connect_id)
-            .map(|peer| peer.ip().to_canonical());
-        peer.is_some_and(|peer| peer.is_loopback() || self.cancel_from.contains(&peer))
+        let peer = self.session.peer(connect_id);
+        peer.map(|peer| peer.ip().to_canonical())
     }
 
     fn refuse(&mut self, frame: &Frame<'_>, error: &MessageError, out: &mut Outgoing) {
@@ -330,7 +329,7 @@ mod tests {
             operators: Arc::default(),
             operators_lost: false,
             zone: Name::from(DEFAULT_ZONE),
-            cancel_from: Arc::new([]),
+            may_cancel: MayCancel::default(),
             listeners: Arc::new(|_| Vec::new()),
         };
         Roles::recover(place, Seed(7), &setup).expect("there is nothing to read")

@@ -191,7 +191,7 @@ fn an_error_names_the_variable_or_flag_it_comes_from() {
 
 #[test]
 fn an_open_admin_port_is_warned_of_once() {
-    let open = "[session]\nhttp = \"0.0.0.0:9603\"\n[data]\nhttp = \"0.0.0.0:9622\"\n";
+    let open = "[session]\nlisten = \"0.0.0.0:9600\"\nhttp = \"0.0.0.0:9603\"\n[data]\nhttp = \"0.0.0.0:9622\"\n";
     let unguarded = format!("{open}[admin]\nallow_unauthenticated_admin = true");
 
     assert_eq!(
@@ -202,6 +202,34 @@ fn an_open_admin_port_is_warned_of_once() {
         parse("file", &unguarded).expect("valid").warnings().len(),
         1
     );
+}
+
+#[test]
+fn a_session_that_clients_cannot_be_told_is_warned_of() {
+    let warnings = |text: &str| parse("file", text).expect("valid").warnings();
+    let hidden = "[session]\nhttp = \"0.0.0.0:9603\"\n";
+    let six = "[session]\nlisten = \"[2001:db8::5]:9600\"\n";
+
+    for (text, setting) in [
+        (hidden.to_owned(), "[session] listen"),
+        (six.to_owned(), "[node] advertise"),
+        (
+            format!("{six}[node]\nadvertise = \"2001:db8::5\"\n"),
+            "[node] advertise",
+        ),
+    ] {
+        let warned = warnings(&text);
+        assert_eq!(warned.len(), 1, "{text}: {warned:?}");
+        assert!(warned[0].contains(setting), "{warned:?}");
+    }
+    for text in [
+        String::new(),
+        format!("{hidden}[node]\nadvertise = \"registry.example\"\n"),
+        format!("{six}[node]\nadvertise = \"registry.example\"\n"),
+        "[session]\nlisten = \"[::]:9600\"\nhttp = \"[::]:9603\"\n".to_owned(),
+    ] {
+        assert_eq!(warnings(&text), Vec::<String>::new(), "{text}");
+    }
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod clients;
 mod closes;
 mod crashes;
 mod disk;
+mod door;
 mod drain;
 mod http;
 mod idle;

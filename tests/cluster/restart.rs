@@ -143,7 +143,7 @@ on_one_and_two_cores! {
         node.stop_pushes(true);
         let listed = r#"{"FORBIDDEN_PUB":{"IP_FULL":["127.0.0.1"]}}"#;
         assert_eq!(post(node.addresses.meta, "/blacklist/update", listed).json()["success"], true);
-        let off = "POST /api/clientManager/clientOff HTTP/1.1\r\nHost: meta\r\nConnection: close\r\n\
+        let off = "POST /api/clientManager/clientOff HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                    Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 12\r\n\r\nips=10.0.0.7";
         assert_eq!(exchange(node.addresses.meta, off).json()["success"], true);
         let before = shown(&node);

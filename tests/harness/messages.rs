@@ -134,6 +134,15 @@ pub fn sync_config() -> Value {
     )
 }
 
+/// CancelAddressRequest.
+pub fn cancel_addresses(connections: &[&str]) -> Value {
+    let connections = connections.iter().map(|&text| Value::Text(text.into()));
+    Value::Object(
+        "com.alipay.sofa.registry.common.model.sessionserver.CancelAddressRequest".into(),
+        vec![("connectIds".into(), Value::List(connections.collect()))],
+    )
+}
+
 /// The acknowledgement of a push.
 pub fn result(success: bool) -> Value {
     let message = if success {

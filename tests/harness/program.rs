@@ -81,6 +81,8 @@ pub struct Options {
     pub settings: Vec<(&'static str, String)>,
     /// Variables of the process.
     pub variables: Vec<(&'static str, String)>,
+    /// Whether clients and discovery are served at both loopback addresses.
+    is_on_localhost: bool,
 }
 
 impl Options {
@@ -90,12 +92,19 @@ impl Options {
             cores,
             settings: Vec::new(),
             variables: Vec::new(),
+            is_on_localhost: false,
         }
     }
 
     /// The same with a variable of the process.
     pub fn variable(mut self, name: &'static str, value: impl ToString) -> Self {
         self.variables.push((name, value.to_string()));
+        self
+    }
+
+    /// The same with clients and discovery served at `localhost`, whichever of its addresses that is.
+    pub fn on_localhost(mut self) -> Self {
+        self.is_on_localhost = true;
         self
     }
 
@@ -108,10 +117,14 @@ impl Options {
     /// The command that starts such a node.
     pub fn command(&self, addresses: &Addresses, data_dir: &Path) -> Command {
         let mut command = Command::new(binary());
+        let listen = |address: SocketAddr| match self.is_on_localhost {
+            true => format!("localhost:{}", address.port()),
+            false => address.to_string(),
+        };
         command
             .args(["--cores", &self.cores.to_string()])
-            .args(["--listen", &addresses.bolt.to_string()])
-            .args(["--session-http", &addresses.session.to_string()])
+            .args(["--listen", &listen(addresses.bolt)])
+            .args(["--session-http", &listen(addresses.session)])
             .args(["--meta-http", &addresses.meta.to_string()])
             .args(["--data-http", &addresses.data.to_string()])
             .arg("--data-dir")

@@ -102,16 +102,15 @@ impl Session {
 
     /// How many connections an order is about.
     pub fn touches(&self, order: &Order) -> u64 {
-        let peers = self.connections.iter().map(|connection| connection.peer);
-        let touched = match order {
-            Order::ConnectionsOff(meant) | Order::ConnectionsOpen(meant) => {
-                peers.filter(|peer| meant.contains(peer)).count()
+        let clients = match order {
+            Order::ConnectionsOff(peers) | Order::ConnectionsOpen(peers) => {
+                Clients::with(peers.iter().copied())
             }
-            Order::ClientsOff(ips) | Order::ClientsOpen(ips) => peers
-                .filter(|peer| ips.contains(&peer.ip().to_canonical()))
-                .count(),
+            Order::ClientsOff(ips) | Order::ClientsOpen(ips) => Clients::at(ips.iter().copied()),
         };
-        touched as u64
+        let all = self.connections.iter();
+        all.filter(|connection| clients.have(connection.peer))
+            .count() as u64
     }
 
     /// Clients named by address and port stay connected; what they registered is gone until they register anew.

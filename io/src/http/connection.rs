@@ -13,37 +13,42 @@ use futures_io::AsyncRead;
 use glommio::net::TcpStream;
 use glommio::timer::Timer;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{StatusCode, http};
-use rollcall_core::limits;
+use rollcall_core::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 
-use super::body::Body;
+use super::body::{Body, Interrupted};
+use super::places::{Place, Stop};
 use super::wire::{Phase, Progress, Wire, shut_down};
-use super::{HttpLimits, Place, Request, Response, Stop};
+use super::{Admitted, HttpLimits, Request, Response, Service};
+
+/// Both ends of a connection, the peer's first.
+type Ends = (SocketAddr, SocketAddr);
 
 /// Serves one accepted connection until it ends.
-pub(super) async fn serve<A>(stream: TcpStream, place: Place, answer: Rc<A>)
-where
-    A: AsyncFn(Request) -> Response + 'static,
-{
-    // Both fail only for a peer that has gone again.
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
-        return;
-    };
-    let ends = (canonical(peer), canonical(local));
+pub(super) async fn serve<S: Service>(
+    stream: TcpStream,
+    (place, progress): (Place, Rc<Progress>),
+    ends: Ends,
+    service: Rc<S>,
+) {
+    let peer = ends.0;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "no TCP_NODELAY");
     }
     let wire = Wire {
         stream: Rc::new(stream.into()),
-        progress: Rc::new(Progress::new()),
+        progress,
     };
-    let end = converse(&wire, &place, ends, answer).await;
+    let end = converse(&wire, &place, ends, &*service).await;
     match end {
-        End::Over => linger(&wire, &place).await,
+        End::Over => {
+            wire.progress.enter(Phase::Over);
+            linger(&wire, &place).await;
+        }
         End::Cut(reason) => tracing::debug!(%peer, reason, "HTTP connection cut"),
     }
     shut_down(&wire.stream.borrow(), Shutdown::Both);
@@ -57,39 +62,34 @@ enum End {
     Cut(&'static str),
 }
 
-async fn converse<A>(
-    wire: &Wire,
-    place: &Place,
-    ends: (SocketAddr, SocketAddr),
-    answer: Rc<A>,
-) -> End
-where
-    A: AsyncFn(Request) -> Response + 'static,
-{
-    let shared = &place.shared;
-    let service =
-        service_fn(|request| respond(request, ends, &wire.progress, &shared.limits, &*answer));
+async fn converse<S: Service>(wire: &Wire, place: &Place, ends: Ends, service: &S) -> End {
+    let places = place.places();
+    let limits = &places.limits;
+    let respond = service_fn(|request| respond(request, ends, &wire.progress, place, service));
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        .max_buf_size(shared.limits.head_bytes.max(limits::HTTP_HEAD_BYTES_MAX))
-        .max_header_size(shared.limits.head_bytes)
-        .max_headers(limits::HTTP_HEADERS_MAX)
-        .serve_connection(wire.clone(), service);
+        .max_buf_size(limits.head_bytes.max(HTTP_HEAD_BYTES_MAX))
+        .max_header_size(limits.head_bytes)
+        .max_headers(HTTP_HEADERS_MAX)
+        .serve_connection(wire.clone(), respond);
     let mut connection = pin!(connection);
-    let mut watch = Watch::over(&shared.limits);
+    let mut watch = Watch::over(limits);
     let mut told_to_stop = false;
     poll_fn(|context| {
         place.remember(context.waker());
-        if shared.is_stopping() && !told_to_stop {
+        if places.is_stopping() && !told_to_stop {
             told_to_stop = true;
             connection.as_mut().graceful_shutdown();
         }
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(End::Over);
         }
-        match shared.stop.get() {
+        if place.is_leaving() {
+            return Poll::Ready(End::Cut("made room for another"));
+        }
+        match places.stopping() {
             Stop::AtOnce => return Poll::Ready(End::Cut("stopping")),
-            Stop::Orderly if wire.progress.phase.get() == Phase::Opened => {
+            Stop::Orderly if wire.progress.phase() == Phase::Opened => {
                 return Poll::Ready(End::Cut("stopping"));
             }
             _ => (),
@@ -132,47 +132,101 @@ impl<'a> Watch<'a> {
     fn overdue(&self, progress: &Progress) -> Option<&'static str> {
         let now = Instant::now();
         let has_lasted = |since: Instant, limit: Duration| now.duration_since(since) >= limit;
-        if let Some(since) = progress.stalled.get() {
-            return has_lasted(since, self.limits.write_stall).then_some("takes no answer");
+        if progress.waited(now) >= self.limits.write_stall {
+            return Some("takes an answer too slowly");
         }
-        let since = progress.since.get();
-        match progress.phase.get() {
+        let since = progress.since();
+        match progress.phase() {
             Phase::Opened => has_lasted(since, self.limits.receive).then_some("sent nothing"),
             Phase::Head => has_lasted(since, self.limits.receive).then_some("slow head"),
             Phase::Body => has_lasted(since, self.limits.receive).then_some("slow body"),
             Phase::Idle => has_lasted(since, self.limits.idle).then_some("idle"),
-            Phase::Answering => None,
+            Phase::Answering(_) | Phase::Over => None,
         }
     }
 }
 
-async fn respond<A>(
+async fn respond<S: Service>(
     request: hyper::Request<Incoming>,
-    (peer, local): (SocketAddr, SocketAddr),
-    progress: &Progress,
-    limits: &HttpLimits,
-    answer: &A,
-) -> Result<Response, Infallible>
-where
-    A: AsyncFn(Request) -> Response,
-{
-    let (head, body) = request.into_parts();
+    ends: Ends,
+    progress: &Rc<Progress>,
+    place: &Place,
+    service: &S,
+) -> Result<hyper::Response<Sent>, Infallible> {
     progress.enter(Phase::Body);
-    let response = match receive(body, limits.body_bytes).await {
-        Ok(body) => {
-            progress.enter(Phase::Answering);
-            answer(Request {
-                head,
-                body,
-                peer,
-                local,
-            })
-            .await
+    let mut response = answer(request, ends, place, service).await;
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response.map(|body| Sent {
+        body,
+        progress: Rc::clone(progress),
+    }))
+}
+
+/// Decides on the head alone first, so that whoever is refused sends no body and holds no memory.
+async fn answer<S: Service>(
+    request: hyper::Request<Incoming>,
+    (peer, local): Ends,
+    place: &Place,
+    service: &S,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let Admitted { known, urgency } = match service.admit(&head, peer) {
+        Ok(admitted) => admitted,
+        Err(mut refusal) => {
+            if !body.is_end_stream() {
+                close_after(&mut refusal);
+            }
+            return *refusal;
         }
-        Err(refusal) => refusal,
     };
-    progress.enter(Phase::Idle);
-    Ok(response)
+    let body = match receive(body, place.places().limits.body_bytes).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    if !place.begin_answer(urgency) {
+        let text = "{\"success\":false,\"message\":\"too many HTTP requests at a time, retry\"}";
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, text.into());
+    }
+    let request = Request {
+        head,
+        body,
+        peer,
+        local,
+    };
+    service.answer(known, request).await
+}
+
+/// The body of an answer on its way; the connection waits for its next request when it is gone.
+struct Sent {
+    body: Body,
+    progress: Rc<Progress>,
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = Interrupted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.progress.enter(Phase::Idle);
+    }
 }
 
 /// The whole body, or the answer that says why not.
@@ -200,9 +254,14 @@ fn refusal(status: StatusCode, text: String) -> Response {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // What the peer still sends cannot be told from a next request.
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    close_after(&mut response);
     response
+}
+
+/// What the peer still sends cannot be told from a next request.
+fn close_after(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 const LINGER: Duration = Duration::from_millis(500);
@@ -217,7 +276,7 @@ async fn linger(wire: &Wire, place: &Place) {
     for _ in 0..LINGER_READS {
         let read = poll_fn(|context| {
             place.remember(context.waker());
-            let is_over = place.shared.is_stopping();
+            let is_over = place.places().is_stopping() || place.is_leaving();
             if is_over || Pin::new(&mut timer).poll(context).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -227,9 +286,4 @@ async fn linger(wire: &Wire, place: &Place) {
             return;
         }
     }
-}
-
-/// An IPv4 address of an IPv6 socket as the IPv4 address that it is.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use glommio::LocalExecutorBuilder;
+use socket2::{Domain, Socket, Type};
 
 use super::*;
 
@@ -29,7 +30,7 @@ impl Server {
                 .make()
                 .expect("an executor");
             executor.run(async move {
-                let server = HttpServer::start(listener, limits, echo).expect("a server");
+                let server = HttpServer::start(vec![listener], limits, Echo).expect("a server");
                 while stop.try_recv() == Err(mpsc::TryRecvError::Empty) {
                     sleep(Duration::from_millis(2)).await;
                 }
@@ -44,7 +45,20 @@ impl Server {
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("a connection");
+        self.connect_from([127, 0, 0, 1])
+    }
+
+    /// A connection from one of the addresses that this host has plenty of.
+    fn connect_from(&self, ip: [u8; 4]) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let from = SocketAddr::from((ip, 0));
+        socket.bind(&from.into()).expect("a loopback address");
+        // So little that a peer that reads nothing is soon one that takes nothing.
+        socket
+            .set_recv_buffer_size(4 << 10)
+            .expect("a small buffer");
+        socket.connect(&self.address.into()).expect("a connection");
+        let stream = TcpStream::from(socket);
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .expect("a time-out");
@@ -71,6 +85,25 @@ fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8(text).expect("text")
 }
 
+struct Echo;
+
+impl Service for Echo {
+    type Known = ();
+
+    fn admit(&self, head: &RequestHead, _: SocketAddr) -> Result<Admitted<()>, Box<Response>> {
+        let urgency = match head.uri.path() {
+            "/denied" => return Err(Box::new(Response::new(Body::whole("not you")))),
+            "/vital" => Urgency::Vital,
+            _ => Urgency::Ordinary,
+        };
+        Ok(Admitted { known: (), urgency })
+    }
+
+    async fn answer(&self, (): (), request: Request) -> Response {
+        echo(request).await
+    }
+}
+
 /// Says what came; `/many` streams, `/broken` breaks off, `/refused` fails before its first piece.
 async fn echo(request: Request) -> Response {
     let body = match request.head.uri.path() {
@@ -82,6 +115,7 @@ async fn echo(request: Request) -> Response {
         })
         .await
         .expect("no failure"),
+        "/huge" => Body::whole(vec![b'x'; 64 << 20]),
         "/broken" => Body::produced(async |mut sink: Sink| {
             sink.send(Bytes::from_static(b"begun")).await;
             sink.send(Bytes::from_static(b"more")).await;
@@ -242,25 +276,197 @@ fn a_slow_client_is_cut_in_every_phase() {
     assert!(answers[3].ends_with("GET /a 0 true"), "{answers:?}");
 }
 
+/// A connection that was answered and is kept open.
+fn idle_from(server: &Server, ip: [u8; 4]) -> TcpStream {
+    let mut stream = server.connect_from(ip);
+    ask(&mut stream, "/a");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"GET /a 0 true") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("an answer");
+        answer.extend(byte);
+    }
+    stream
+}
+
+fn ask(stream: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .expect("room in the socket");
+}
+
+fn is_answered(server: &Server, ip: [u8; 4], path: &str) -> String {
+    let mut stream = server.connect_from(ip);
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("room");
+    read_all(&mut stream)
+}
+
+/// Whether the server has ended it; it has an answer unread at most.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    let wait = Duration::from_millis(100);
+    stream.set_read_timeout(Some(wait)).expect("a time-out");
+    let mut unread = [0; 1 << 10];
+    loop {
+        match stream.read(&mut unread) {
+            Ok(0) => return true,
+            Ok(_) => (),
+            Err(error) => return error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+}
+
 #[test]
-fn one_connection_too_many_is_told_so() {
+fn a_newcomer_takes_the_place_of_who_waits_longest() {
+    let server = Server::start(HttpLimits {
+        connections: 3,
+        ..HttpLimits::default()
+    });
+    let mut mute = server.connect_from([127, 0, 1, 1]);
+    let mut idle = idle_from(&server, [127, 0, 1, 2]);
+    let mut begun = server.connect_from([127, 0, 1, 3]);
+    begun.write_all(b"GET /a HT").expect("room");
+
+    let _third = idle_from(&server, [127, 0, 1, 4]);
+    assert!(is_closed(&mut mute) && !is_closed(&mut idle));
+    let _fourth = idle_from(&server, [127, 0, 1, 5]);
+    assert!(is_closed(&mut idle));
+
+    begun
+        .write_all(b"TP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .expect("room");
+    assert!(read_all(&mut begun).ends_with("GET /a 0 true"));
+}
+
+#[test]
+fn an_address_with_its_share_makes_room_itself() {
+    let server = Server::start(HttpLimits {
+        connections_per_address: 2,
+        ..HttpLimits::default()
+    });
+    let mut other = idle_from(&server, [127, 0, 1, 9]);
+    let mut first = idle_from(&server, [127, 0, 1, 1]);
+    let mut second = idle_from(&server, [127, 0, 1, 1]);
+
+    let mut third = idle_from(&server, [127, 0, 1, 1]);
+
+    assert!(is_closed(&mut first));
+    assert!(!is_closed(&mut second) && !is_closed(&mut third) && !is_closed(&mut other));
+}
+
+#[test]
+fn a_request_too_many_is_told_so_and_a_vital_one_is_answered() {
+    let server = Server::start(HttpLimits {
+        connections: 4,
+        ordinary: 2,
+        ..HttpLimits::default()
+    });
+    let held = [1, 2].map(|number| {
+        let mut stream = server.connect_from([127, 0, 1, number]);
+        ask(&mut stream, "/never");
+        stream
+    });
+
+    let refused = is_answered(&server, [127, 0, 1, 3], "/a");
+    let vital = is_answered(&server, [127, 0, 1, 3], "/vital");
+
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("too many HTTP requests at a time, retry"));
+    assert!(vital.ends_with("GET /vital 0 true"), "{vital}");
+    drop(held);
+}
+
+#[test]
+fn an_address_asks_only_so_much_at_a_time() {
+    let server = Server::start(HttpLimits {
+        ordinary_per_address: 1,
+        ..HttpLimits::default()
+    });
+    let mut held = server.connect_from([127, 0, 1, 1]);
+    ask(&mut held, "/never");
+
+    let same = is_answered(&server, [127, 0, 1, 1], "/a");
+    let other = is_answered(&server, [127, 0, 1, 2], "/a");
+
+    assert!(same.starts_with("HTTP/1.1 503 "), "{same}");
+    assert!(other.ends_with("GET /a 0 true"), "{other}");
+}
+
+#[test]
+fn a_connection_is_refused_when_all_are_at_work() {
     let server = Server::start(HttpLimits {
         connections: 1,
         ..HttpLimits::default()
     });
-    let mut first = server.connect();
-    first
-        .write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
-        .expect("room");
-    let mut begun = [0; 8];
-    first.read_exact(&mut begun).expect("an answer");
-
-    let refused = read_all(&mut server.connect());
+    let mut held = server.connect();
+    ask(&mut held, "/never");
+    // The server begins what it has read before it accepts, so a second connection finds the first at work.
+    let refused = loop {
+        let answer = is_answered(&server, [127, 0, 1, 2], "/a");
+        if !answer.ends_with("GET /a 0 true") {
+            break answer;
+        }
+        held = server.connect();
+        ask(&mut held, "/never");
+    };
 
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("x-content-type-options: nosniff"));
     assert!(
         refused.ends_with("{\"success\":false,\"message\":\"too many HTTP connections, retry\"}")
     );
+}
+
+#[test]
+fn whoever_is_refused_is_told_before_its_body_is_read() {
+    let server = Server::start(HttpLimits::default());
+
+    // No byte of the body is ever sent, nor asked for.
+    let text = server.exchange(
+        b"POST /denied HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 900000\r\n\r\n",
+    );
+
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    assert!(
+        text.contains("connection: close") && text.ends_with("not you"),
+        "{text}"
+    );
+}
+
+#[test]
+fn no_answer_is_sniffed_for_its_type() {
+    let server = Server::start(HttpLimits::default());
+
+    for path in ["/a", "/denied", "/many"] {
+        let text = is_answered(&server, [127, 0, 0, 1], path);
+        assert!(text.contains("x-content-type-options: nosniff"), "{text}");
+    }
+}
+
+#[test]
+fn a_reader_of_a_byte_now_and_then_is_cut() {
+    let server = Server::start(HttpLimits {
+        write_stall: Duration::from_millis(300),
+        ..HttpLimits::default()
+    });
+    let mut slow = server.connect();
+    ask(&mut slow, "/huge");
+
+    // Each read is progress of a kind, far below what a place costs.
+    let begun = Instant::now();
+    let mut read = 0;
+    let ended = loop {
+        let mut bytes = [0; 2 << 10];
+        match slow.read(&mut bytes) {
+            Ok(0) | Err(_) => break begun.elapsed(),
+            Ok(some) => read += some,
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "still served");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+
+    assert!(read < 16 << 20, "{read} bytes in {ended:?}");
 }
 
 #[test]

@@ -10,11 +10,14 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use hyper::rt::{Read, ReadBufCursor, Write};
+use rollcall_core::limits;
+
+use super::Urgency;
 
 /// Bytes taken from a socket at once.
 const READ_BYTES: usize = 8 << 10;
@@ -30,16 +33,22 @@ pub(super) enum Phase {
     Head,
     /// The head is there, the body is not.
     Body,
-    /// Our turn: the answer is being made.
-    Answering,
+    /// Our turn: the answer is being made and sent.
+    Answering(Urgency),
+    /// All was said; the peer may hang up.
+    Over,
 }
 
 /// What the watcher of a connection needs to know about it.
 pub(super) struct Progress {
-    pub(super) phase: Cell<Phase>,
-    pub(super) since: Cell<Instant>,
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
     /// Since when a write waits for the peer.
-    pub(super) stalled: Cell<Option<Instant>>,
+    stalled: Cell<Option<Instant>>,
+    /// How long writes have waited before that for the bytes in `taken`.
+    waited: Cell<Duration>,
+    /// Bytes that the peer took since it last made good progress.
+    taken: Cell<usize>,
 }
 
 impl Progress {
@@ -48,12 +57,54 @@ impl Progress {
             phase: Cell::new(Phase::Opened),
             since: Cell::new(Instant::now()),
             stalled: Cell::new(None),
+            waited: Cell::default(),
+            taken: Cell::default(),
         }
     }
 
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(Instant::now());
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// When the phase began, or a byte of an answer was last taken.
+    pub(super) fn since(&self) -> Instant {
+        self.since.get()
+    }
+
+    /// Since when a write waits for the peer, if one does.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled.get()
+    }
+
+    /// How long the peer has made us wait since it last made good progress.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        let waiting = self.stalled.get().map(|since| now.duration_since(since));
+        self.waited.get() + waiting.unwrap_or_default()
+    }
+
+    fn wait(&self) {
+        if self.stalled.get().is_none() {
+            self.stalled.set(Some(Instant::now()));
+        }
+    }
+
+    /// A peer that takes a byte now and then makes no good progress: what it made us wait is forgiven for many bytes only.
+    fn take(&self, bytes: usize) {
+        let now = Instant::now();
+        self.waited.set(self.waited(now));
+        self.taken.set(self.taken.get() + bytes);
+        if self.taken.get() >= limits::HTTP_PROGRESS_BYTES_MIN {
+            self.waited.set(Duration::ZERO);
+            self.taken.set(0);
+        }
+        self.stalled.set(None);
+        // An answer on its way keeps its connection from being idle.
+        self.since.set(now);
     }
 }
 
@@ -76,7 +127,7 @@ impl Read for Wire {
         let mut stream = self.stream.borrow_mut();
         let read = ready!(Pin::new(&mut *stream).poll_read(context, &mut scratch[..room]))?;
         into.put_slice(&scratch[..read]);
-        if read > 0 && matches!(self.progress.phase.get(), Phase::Opened | Phase::Idle) {
+        if read > 0 && matches!(self.progress.phase(), Phase::Opened | Phase::Idle) {
             self.progress.enter(Phase::Head);
         }
         Poll::Ready(Ok(()))
@@ -91,15 +142,10 @@ impl Write for Wire {
     ) -> Poll<io::Result<usize>> {
         let mut stream = self.stream.borrow_mut();
         let written = Pin::new(&mut *stream).poll_write(context, bytes);
-        let stalled = &self.progress.stalled;
         match &written {
-            Poll::Pending if stalled.get().is_none() => stalled.set(Some(Instant::now())),
-            Poll::Pending => (),
-            Poll::Ready(_) => {
-                stalled.set(None);
-                // An answer on its way keeps its connection from being idle.
-                self.progress.since.set(Instant::now());
-            }
+            Poll::Pending => self.progress.wait(),
+            Poll::Ready(Ok(bytes)) => self.progress.take(*bytes),
+            Poll::Ready(Err(_)) => self.progress.take(0),
         }
         written
     }

@@ -5,19 +5,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use rollcall_core::meta::{Applied, MetaCommand, OffClient};
+use rollcall_core::meta::{MetaCommand, OffClient};
 use rollcall_core::query::Order;
 use rollcall_io::http::Response;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::node::Node;
+use super::node::{Node, Proposed};
 use super::params::{self, Params};
-use super::reply::{self, Outcome, OutcomeWith, Problem};
+use super::reply::{self, Came, Outcome, OutcomeWith, Problem};
 use super::{Asked, discovery};
 
 /// Off or on again.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Off,
     On,
@@ -43,8 +43,8 @@ pub(super) async fn connections(
         Turn::Off => Order::ConnectionsOff(connections),
         Turn::On => Order::ConnectionsOpen(connections),
     };
-    node.order(order).await?;
-    Ok(done())
+    let met = node.order(order).await?;
+    Ok(done(met))
 }
 
 fn connect_ids(body: &Value) -> Result<Vec<SocketAddr>, Problem> {
@@ -100,8 +100,8 @@ pub(super) async fn here(node: &dyn Node, asked: &Asked, turn: Turn) -> Result<R
         Turn::Off => Order::ClientsOff(ips),
         Turn::On => Order::ClientsOpen(ips),
     };
-    node.order(order).await?;
-    Ok(done())
+    let met = node.order(order).await?;
+    Ok(done(met))
 }
 
 /// The same of the meta port: for good, and for all sessions.
@@ -111,7 +111,7 @@ pub(super) async fn lasting(
     turn: Turn,
 ) -> Result<Response, Problem> {
     match change(node, asked, turn).await? {
-        Ok(_) => Ok(done()),
+        Ok(proposed) => Ok(done(proposed.met)),
         Err(why) => Ok(reply::refused(&why)),
     }
 }
@@ -122,16 +122,20 @@ pub(super) async fn versioned(
     asked: &Asked,
     turn: Turn,
 ) -> Result<Response, Problem> {
-    let outcome = change(node, asked, turn).await?;
-    let (version, why) = match outcome {
-        Ok(applied) => (Some(applied.version), None),
-        Err(why) => (None, Some(why)),
+    let (version, came) = match change(node, asked, turn).await? {
+        Ok(proposed) => (Some(proposed.applied.version), Came::Met(proposed.met)),
+        Err(why) => (None, Came::Refused(why)),
     };
-    Ok(reply::json(&OutcomeWith {
+    let message = match &came {
+        Came::Refused(why) => Some(why.as_str()),
+        Came::Met(_) => None,
+    };
+    let response = reply::json(&OutcomeWith {
         success: version.is_some(),
-        message: why.as_deref(),
+        message,
         data: version,
-    }))
+    });
+    Ok(reply::with_note(response, came))
 }
 
 /// `/api/clientManager/clientOffWithSub`: `ips` is a list of `{"address","pub","sub"}`.
@@ -164,7 +168,7 @@ pub(super) async fn lasting_by_side(node: &dyn Node, asked: &Asked) -> Result<Re
     });
     let clients = params::bounded("ips", clients.collect::<Result<Vec<_>, _>>()?)?;
     match reply::of_command(node.propose(MetaCommand::ClientsOff(clients)).await)? {
-        Ok(_) => Ok(done()),
+        Ok(proposed) => Ok(done(proposed.met)),
         Err(refusal) => Ok(reply::refused(&refusal.to_string())),
     }
 }
@@ -174,7 +178,7 @@ async fn change(
     node: &dyn Node,
     asked: &Asked,
     turn: Turn,
-) -> Result<Result<Applied, String>, Problem> {
+) -> Result<Result<Proposed, String>, Problem> {
     let Some(ips) = form_ips(asked)? else {
         return Ok(Err("ips is empty".into()));
     };
@@ -187,8 +191,8 @@ async fn change(
         Turn::Off => MetaCommand::ClientsOff(ips.into_iter().map(off).collect()),
         Turn::On => MetaCommand::ClientsOpen(ips),
     };
-    let applied = reply::of_command(node.propose(command).await)?;
-    Ok(applied.map_err(|refusal| refusal.to_string()))
+    let proposed = reply::of_command(node.propose(command).await)?;
+    Ok(proposed.map_err(|refusal| refusal.to_string()))
 }
 
 fn form_ips(asked: &Asked) -> Result<Option<Vec<IpAddr>>, Problem> {
@@ -238,7 +242,7 @@ pub(super) fn query(node: &dyn Node) -> Response {
 
 /// `/api/clientManager/zone/queryClientOff`: the addresses that are off, by session node.
 pub(super) fn query_zone(node: &dyn Node, asked: &Asked) -> Response {
-    let host = discovery::own_host(&node.facts(), &asked.request);
+    let host = discovery::own_host(node, &node.facts(), &asked.request);
     let ips: Vec<String> = node
         .meta()
         .clients_off()
@@ -253,9 +257,10 @@ pub(super) fn query_zone(node: &dyn Node, asked: &Asked) -> Response {
 }
 
 /// `{"success":true,"message":""}`: these endpoints have an empty message where others have none.
-fn done() -> Response {
-    reply::json(&Outcome {
+fn done(met: u64) -> Response {
+    let outcome = Outcome {
         success: true,
         message: Some(""),
-    })
+    };
+    reply::with_note(reply::json(&outcome), Came::Met(met))
 }

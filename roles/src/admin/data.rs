@@ -304,7 +304,7 @@ pub(super) fn server_list(node: &dyn Node, asked: &Asked) -> Result<Response, Pr
     let facts = node.facts();
     let has_role = role_of(&asked.capture)?;
     let shows_itself = asked.capture != "data" && has_role(&facts.roles);
-    let own = shows_itself.then(|| discovery::own_host(&facts, &asked.request));
+    let own = shows_itself.then(|| discovery::own_host(node, &facts, &asked.request));
     let others = facts.others.iter().filter(|other| has_role(&other.roles));
     let hosts: Vec<String> = own
         .into_iter()

@@ -1,9 +1,12 @@
 //! Where clients find a session server: the few answers that every client parses, in exactly the form they parse.
 //!
 //! The Java client splits at `;` and `:`, takes a trailing newline for a part of the port, and holds an empty list for the
-//! truth; so there is no newline here, and a zone without servers is shown all servers.
+//! truth; so there is no newline here, a zone without servers is shown all servers, and an IPv6 address is named only where
+//! there is nothing else. Which address of this node that is, `own` decides.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod own;
+
+pub(super) use own::Warnings;
 
 use rollcall_io::http::{Request, Response};
 
@@ -23,12 +26,12 @@ struct Server {
 
 /// `/api/servers/query`: `host:port;host:port`.
 pub(super) fn servers(node: &dyn Node, asked: &Asked) -> Result<Response, Problem> {
-    Ok(text(joined(&of_zone(&node.facts(), asked))))
+    Ok(text(joined(&of_zone(node, asked))))
 }
 
 /// `/api/servers/query.json`: the same as a list.
 pub(super) fn servers_json(node: &dyn Node, asked: &Asked) -> Result<Response, Problem> {
-    let servers = of_zone(&node.facts(), asked);
+    let servers = of_zone(node, asked);
     Ok(json(&addresses(&servers)))
 }
 
@@ -37,7 +40,7 @@ pub(super) async fn servers_with_weight(
     node: &dyn Node,
     asked: &Asked,
 ) -> Result<Response, Problem> {
-    let servers = of_zone(&node.facts(), asked);
+    let servers = of_zone(node, asked);
     let here = gather::counts(node).await?.connections;
     let weighted = servers.iter().map(|server| {
         let weight = server.connections.unwrap_or(here);
@@ -48,7 +51,7 @@ pub(super) async fn servers_with_weight(
 
 /// `/api/servers/dataCenter`: all servers, whatever their zone.
 pub(super) fn servers_of_data_center(node: &dyn Node, asked: &Asked) -> Result<Response, Problem> {
-    let servers = all(&node.facts(), &asked.request);
+    let servers = all(node, &node.facts(), asked);
     Ok(json(&addresses(&servers)))
 }
 
@@ -68,10 +71,10 @@ pub(super) async fn connection_number(node: &dyn Node) -> Result<Response, Probl
 }
 
 /// This node's host as the asker should write it, without a port; for lists of nodes.
-pub(super) fn own_host(facts: &Facts, request: &Request) -> String {
-    match own_address(facts, request) {
-        Some((host, _)) => host,
-        None => request.local.ip().to_string(),
+pub(super) fn own_host(node: &dyn Node, facts: &Facts, request: &Request) -> String {
+    match own::named(node, facts, request) {
+        Ok(named) => named.host,
+        Err(_) => request.local.ip().to_string(),
     }
 }
 
@@ -88,13 +91,14 @@ fn addresses(servers: &[Server]) -> Vec<&str> {
 
 /// The servers of the zone that is asked for, of our own zone if none is, and of all zones if that zone has none: a client
 /// without a server could do nothing, and none can tell the difference.
-fn of_zone(facts: &Facts, asked: &Asked) -> Vec<Server> {
+fn of_zone(node: &dyn Node, asked: &Asked) -> Vec<Server> {
+    let facts = node.facts();
     let zone = asked
         .params
         .value("zone")
         .unwrap_or(&facts.zone)
         .to_uppercase();
-    let servers = all(facts, &asked.request);
+    let servers = all(node, &facts, asked);
     let is_near = |server: &Server| server.zone.to_uppercase() == zone;
     match servers.iter().any(is_near) {
         true => servers.into_iter().filter(is_near).collect(),
@@ -103,7 +107,7 @@ fn of_zone(facts: &Facts, asked: &Asked) -> Vec<Server> {
 }
 
 /// All servers that take clients, this one first.
-fn all(facts: &Facts, request: &Request) -> Vec<Server> {
+fn all(node: &dyn Node, facts: &Facts, asked: &Asked) -> Vec<Server> {
     let others = facts
         .others
         .iter()
@@ -113,54 +117,22 @@ fn all(facts: &Facts, request: &Request) -> Vec<Server> {
         zone: other.zone.clone(),
         connections: Some(other.connections),
     });
-    own(facts, request).into_iter().chain(others).collect()
+    this(node, facts, asked).into_iter().chain(others).collect()
 }
 
-fn own(facts: &Facts, request: &Request) -> Option<Server> {
-    let is_at_work = facts.roles.session && facts.phase == Phase::Serving;
-    let (host, port) = own_address(facts, request).filter(|_| is_at_work)?;
+/// This node, if it takes clients and there is a way to name it to this one.
+fn this(node: &dyn Node, facts: &Facts, asked: &Asked) -> Option<Server> {
+    if !facts.roles.session || facts.phase != Phase::Serving {
+        return None;
+    }
+    let named = own::named(node, facts, &asked.request);
+    asked.warnings.tell(facts, &asked.request, &named);
+    let named = named.ok()?;
     Some(Server {
-        address: with_port(&host, port),
+        address: with_port(&named.host, named.port),
         zone: facts.zone.clone(),
         connections: None,
     })
-}
-
-/// Where this client reaches our Bolt port: what an operator advertises, else where the port is bound, else the address at which
-/// the client reached us. Never an address that only this host, or nobody, can connect to.
-fn own_address(facts: &Facts, request: &Request) -> Option<(String, u16)> {
-    let is_local = is_local(request);
-    let is_useful = |ip: IpAddr| !ip.is_unspecified() && (is_local || !ip.is_loopback());
-    let port = facts.bolt.port();
-    if let Some(advertise) = &facts.advertise {
-        let ip = advertise.host.parse::<IpAddr>();
-        if ip.map_or(true, is_useful) {
-            return Some((advertise.host.clone(), advertise.port.unwrap_or(port)));
-        }
-    }
-    let bound = facts.bolt.ip().to_canonical();
-    let candidates = [bound, asked_address(facts.bolt, request.local)];
-    // A port that is bound to one address answers at no other.
-    let candidates = if bound.is_unspecified() {
-        &candidates[1..]
-    } else {
-        &candidates[..1]
-    };
-    let ip = candidates.iter().copied().find(|ip| is_useful(*ip))?;
-    Some((ip.to_string(), port))
-}
-
-/// The address of ours that was asked, in the family in which the Bolt port listens.
-fn asked_address(bolt: SocketAddr, local: SocketAddr) -> IpAddr {
-    match local.ip() {
-        IpAddr::V6(ip) if ip.is_loopback() && bolt.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
-        ip => ip,
-    }
-}
-
-/// Whether the client is on this host: it came over loopback, or from the address that it asked.
-fn is_local(request: &Request) -> bool {
-    request.peer.ip().is_loopback() || request.peer.ip() == request.local.ip()
 }
 
 fn with_port(host: &str, port: u16) -> String {

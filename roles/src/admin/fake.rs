@@ -16,7 +16,9 @@ use rollcall_core::query::{
 };
 use rollcall_core::stats::Stats;
 
-use super::node::{Facts, Node, NotProposed, Pending, Phase, Roles, Unanswered, WholeAnswer};
+use super::node::{
+    Facts, Node, NotProposed, Pending, Phase, Proposed, Roles, Unanswered, WholeAnswer,
+};
 
 /// Rows of one core.
 #[derive(Default)]
@@ -34,6 +36,8 @@ pub(super) struct FakeNode {
     pub(super) cores: RefCell<Vec<FakeCore>>,
     pub(super) meta: RefCell<MetaState>,
     pub(super) orders: RefCell<Vec<Order>>,
+    /// The addresses of its one interface beside loopback.
+    pub(super) interface: RefCell<Vec<IpAddr>>,
     /// Rows per slice; few, so that paging is always tested.
     pub(super) slice: usize,
     /// A core that is silent.
@@ -116,6 +120,7 @@ pub(super) fn with_cores(cores: Vec<FakeCore>) -> FakeNode {
         cores: RefCell::new(cores),
         meta: RefCell::default(),
         orders: RefCell::default(),
+        interface: RefCell::default(),
         slice: 2,
         silent: None,
         now: Cell::default(),
@@ -304,6 +309,14 @@ impl Node for Rc<FakeNode> {
         self.facts.borrow().clone()
     }
 
+    fn addresses_beside(&self, ip: IpAddr) -> Vec<IpAddr> {
+        let interface = self.interface.borrow();
+        match interface.contains(&ip) {
+            true => interface.clone(),
+            false => Vec::new(),
+        }
+    }
+
     fn wall_ms(&self) -> u64 {
         1_795_365_000_000
     }
@@ -345,7 +358,9 @@ impl Node for Rc<FakeNode> {
         Box::pin(std::future::ready(Ok(1)))
     }
 
-    fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>> {
-        Box::pin(std::future::ready(self.apply(command)))
+    fn propose(&self, command: MetaCommand) -> Pending<Result<Proposed, NotProposed>> {
+        let applied = self.apply(command);
+        let proposed = applied.map(|applied| Proposed { applied, met: 2 });
+        Box::pin(std::future::ready(proposed))
     }
 }

@@ -11,16 +11,16 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::json::Url;
-use super::node::Node;
+use super::node::{Node, Proposed};
 use super::params::{self, Params};
-use super::reply::{self, Outcome, OutcomeWith, Problem};
+use super::reply::{self, Came, Outcome, OutcomeWith, Problem};
 use super::{Asked, discovery};
 
 /// `/digest/{type}/node/query`: the nodes of a role by data center and address.
 pub(super) fn nodes(node: &dyn Node, asked: &Asked) -> Result<Response, Problem> {
     let facts = node.facts();
     let has_role = super::session::role_of(&asked.capture)?;
-    let own_host = discovery::own_host(&facts, &asked.request);
+    let own_host = discovery::own_host(node, &facts, &asked.request);
     let own = has_role(&facts.roles).then_some((own_host.as_str(), facts.zone.as_str()));
     let others = facts.others.iter().filter(|other| has_role(&other.roles));
     let all = own
@@ -273,7 +273,8 @@ pub(super) async fn remove(node: &dyn Node, asked: &Asked) -> Result<Response, P
 
 async fn apply(node: &dyn Node, command: MetaCommand) -> Result<Response, Problem> {
     match reply::of_command(node.propose(command).await)? {
-        Ok(_) => Ok(reply::success()),
+        Ok(Proposed { met: 0, .. }) => Ok(reply::success()),
+        Ok(Proposed { met, .. }) => Ok(reply::with_note(reply::success(), Came::Met(met))),
         Err(refusal) => Ok(reply::refused(&refusal.to_string())),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Ref;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -18,6 +18,9 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T>>>;
 pub trait Node {
     /// What is so at this moment. Cheap.
     fn facts(&self) -> Facts;
+
+    /// The addresses of this host's interface that has `ip`.
+    fn addresses_beside(&self, ip: IpAddr) -> Vec<IpAddr>;
 
     /// Milliseconds since 1970.
     fn wall_ms(&self) -> u64;
@@ -42,7 +45,16 @@ pub trait Node {
     fn order(&self, order: Order) -> Pending<Result<u64, Unanswered>>;
 
     /// Has a command put in order, made to last and applied. Afterwards `meta` and every core of this node know it.
-    fn propose(&self, command: MetaCommand) -> Pending<Result<Applied, NotProposed>>;
+    fn propose(&self, command: MetaCommand) -> Pending<Result<Proposed, NotProposed>>;
+}
+
+/// A command that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    /// What it did to the operators' data.
+    pub applied: Applied,
+    /// How many connections of this node it met.
+    pub met: u64,
 }
 
 /// The one place of a node for an answer that is in memory as a whole: so many askers at a time cost no more than one.

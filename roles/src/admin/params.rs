@@ -33,6 +33,12 @@ impl Params {
         Ok(Self::of_query(Some(body)))
     }
 
+    /// All of them, as they came.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The first value of this name. Absent, empty and the four letters `null`, which Java clients send for nothing, are one.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(known, _)| known == name)?;

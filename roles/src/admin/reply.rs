@@ -61,6 +61,7 @@ pub(super) enum Problem {
     Body { why: String },
     Unauthorized { why: &'static str },
     Forbidden { why: &'static str },
+    Misdirected { why: &'static str },
     Unavailable { why: String },
 }
 
@@ -81,6 +82,7 @@ impl Problem {
             Self::Parameter { .. } | Self::Body { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -108,15 +110,15 @@ impl Problem {
     }
 
     /// The answer to OPTIONS: what another method would have been allowed.
-    pub(super) fn into_options(self) -> Result<Response, Self> {
-        if !matches!(self, Self::MethodNotAllowed { .. }) {
-            return Err(self);
-        }
+    pub(super) fn into_options(self) -> Response {
+        let is_known = matches!(self, Self::MethodNotAllowed { .. });
         let mut response = self.into_response();
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        *response.body_mut() = Body::empty();
-        response.headers_mut().remove(CONTENT_TYPE);
-        Ok(response)
+        if is_known {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            *response.body_mut() = Body::empty();
+            response.headers_mut().remove(CONTENT_TYPE);
+        }
+        response
     }
 }
 
@@ -129,7 +131,9 @@ impl fmt::Display for Problem {
             Self::UnsupportedType { takes } => write!(f, "the body must be {takes}"),
             Self::Parameter { name, why } => write!(f, "parameter {name} {why}"),
             Self::Body { why } => write!(f, "body: {why}"),
-            Self::Unauthorized { why } | Self::Forbidden { why } => f.write_str(why),
+            Self::Unauthorized { why } | Self::Forbidden { why } | Self::Misdirected { why } => {
+                f.write_str(why)
+            }
             Self::Unavailable { why } => f.write_str(why),
         }
     }
@@ -189,10 +193,26 @@ pub(super) fn success() -> Response {
 
 /// A request that was understood and not followed: 200, as in SOFARegistry, with the reason.
 pub(super) fn refused(why: &str) -> Response {
-    json(&Outcome {
+    let outcome = Outcome {
         success: false,
         message: Some(why),
-    })
+    };
+    with_note(json(&outcome), Came::Refused(why.to_owned()))
+}
+
+/// What a change came to, beside its answer; without it, it is applied and met nobody in particular.
+#[derive(Clone)]
+pub(super) enum Came {
+    /// Applied, to so many connections.
+    Met(u64),
+    /// Not applied.
+    Refused(String),
+}
+
+/// An answer with a note for whoever writes down what became of the request; the client does not see it.
+pub(super) fn with_note(mut response: Response, came: Came) -> Response {
+    response.extensions_mut().insert(came);
+    response
 }
 
 /// The answer to a command: refusals are ordinary answers, silence is not.

@@ -2,8 +2,10 @@
 
 use hyper::Method;
 use rollcall_core::meta::Switch;
+use rollcall_io::http::Urgency;
 
 use super::Role;
+use super::clients::Turn;
 use super::reply::{Makes, Problem};
 
 /// One line of a table.
@@ -13,9 +15,15 @@ pub(super) struct Route {
     /// At most one segment is `{…}` and matches anything.
     pub(super) path: &'static str,
     pub(super) makes: Makes,
-    /// Such requests need access and are logged; HEAD does not reach them.
-    pub(super) changes: bool,
+    pub(super) urgency: Urgency,
     pub(super) endpoint: Endpoint,
+}
+
+impl Route {
+    /// Whether operators change something here. Such requests need a right and are logged; HEAD does not reach them.
+    pub(super) fn changes(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Change(_))
+    }
 }
 
 /// Who answers.
@@ -46,15 +54,7 @@ pub(super) enum Endpoint {
     Connections,
     ConnectionDetails,
 
-    ConnectionsOff,
-    ConnectionsOn,
-    ClientsOffHere,
-    ClientsOnHere,
-    ClientsOff,
-    ClientsOffBySide,
-    ClientsOn,
-    ClientsOffVersioned,
-    ClientsOnVersioned,
+    Change(Change),
     ClientsOffQuery,
     ClientsOffOfZone,
 
@@ -68,15 +68,25 @@ pub(super) enum Endpoint {
 
     Nodes,
     MetaPushSwitch,
-    Turn(&'static [Switch], bool),
     RenewSwitches,
+    Provided,
+    DataCenter,
+    ShutdownQuery,
+}
+
+/// What operators change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Connections(Turn),
+    ClientsHere(Turn),
+    Clients(Turn),
+    ClientsVersioned(Turn),
+    ClientsOffBySide,
+    Turn(&'static [Switch], bool),
     Blacklist,
     Put,
     Remove,
-    Provided,
-    DataCenter,
     Shutdown,
-    ShutdownQuery,
 }
 
 /// A route and what stood in the place of its `{…}`.
@@ -97,7 +107,7 @@ pub(super) fn find(role: Role, method: &Method, path: &str) -> Result<Found, Pro
         let Some(capture) = capture(route.path, trimmed) else {
             continue;
         };
-        let answers_head = route.method == Method::GET && !route.changes;
+        let answers_head = route.method == Method::GET && !route.changes();
         if route.method == *method || (answers_head && *method == Method::HEAD) {
             return Ok(Found {
                 route,
@@ -148,7 +158,18 @@ const fn get(path: &'static str, makes: Makes, endpoint: Endpoint) -> Route {
         method: Method::GET,
         path,
         makes,
-        changes: false,
+        urgency: Urgency::Ordinary,
+        endpoint,
+    }
+}
+
+/// What clients and platforms ask, who must have an answer however busy the port is.
+const fn vital(path: &'static str, makes: Makes, endpoint: Endpoint) -> Route {
+    Route {
+        method: Method::GET,
+        path,
+        makes,
+        urgency: Urgency::Vital,
         endpoint,
     }
 }
@@ -159,28 +180,28 @@ const fn ask(path: &'static str, endpoint: Endpoint) -> Route {
         method: Method::POST,
         path,
         makes: Makes::Json,
-        changes: false,
+        urgency: Urgency::Ordinary,
         endpoint,
     }
 }
 
-const fn change(method: Method, path: &'static str, endpoint: Endpoint) -> Route {
+const fn change(method: Method, path: &'static str, change: Change) -> Route {
     Route {
         method,
         path,
         makes: Makes::Json,
-        changes: true,
-        endpoint,
+        urgency: Urgency::Ordinary,
+        endpoint: Endpoint::Change(change),
     }
 }
 
 const fn common(role: Role) -> [Route; 5] {
     [
-        get("/health/check", Makes::Json, Endpoint::Health(role)),
-        get("/livez", Makes::Anything, Endpoint::Alive),
-        get("/readyz", Makes::Anything, Endpoint::Ready(role)),
+        vital("/health/check", Makes::Json, Endpoint::Health(role)),
+        vital("/livez", Makes::Anything, Endpoint::Alive),
+        vital("/readyz", Makes::Anything, Endpoint::Ready(role)),
         get("/version", Makes::Text, Endpoint::Version),
-        get("/metrics", Makes::Anything, Endpoint::Metrics),
+        vital("/metrics", Makes::Anything, Endpoint::Metrics),
     ]
 }
 
@@ -189,53 +210,61 @@ static META_COMMON: &[Route] = &common(Role::Meta);
 static DATA_COMMON: &[Route] = &common(Role::Data);
 
 static SESSION: &[Route] = &[
-    get("/api/servers/query", Makes::Text, Endpoint::Servers),
-    get(
+    vital("/api/servers/query", Makes::Text, Endpoint::Servers),
+    vital(
         "/api/servers/query.json",
         Makes::Json,
         Endpoint::ServersJson,
     ),
-    get(
+    vital(
         "/api/servers/queryWithWeight",
         Makes::Text,
         Endpoint::ServersWithWeight,
     ),
-    get(
+    vital(
         "/api/servers/dataCenter",
         Makes::Json,
         Endpoint::ServersOfDataCenter,
     ),
-    get(
+    vital(
         "/api/servers/alive",
         Makes::Anything,
         Endpoint::ServersAlive,
     ),
-    get(
+    vital(
         "/api/servers/connectionNum",
         Makes::Text,
         Endpoint::ConnectionNumber,
     ),
-    change(Method::POST, "/api/clients/off", Endpoint::ConnectionsOff),
-    change(Method::POST, "/api/clients/on", Endpoint::ConnectionsOn),
+    change(
+        Method::POST,
+        "/api/clients/off",
+        Change::Connections(Turn::Off),
+    ),
+    change(
+        Method::POST,
+        "/api/clients/on",
+        Change::Connections(Turn::On),
+    ),
     change(
         Method::POST,
         "/api/clientManager/clientOff",
-        Endpoint::ClientsOffHere,
+        Change::ClientsHere(Turn::Off),
     ),
     change(
         Method::POST,
         "/api/clientManager/clientOpen",
-        Endpoint::ClientsOnHere,
+        Change::ClientsHere(Turn::On),
     ),
     change(
         Method::POST,
         "/api/clientManager/zone/clientOff",
-        Endpoint::ClientsOffHere,
+        Change::ClientsHere(Turn::Off),
     ),
     change(
         Method::POST,
         "/api/clientManager/zone/clientOpen",
-        Endpoint::ClientsOnHere,
+        Change::ClientsHere(Turn::On),
     ),
     ask(
         "/api/clientManager/zone/queryClientOff",
@@ -244,12 +273,12 @@ static SESSION: &[Route] = &[
     change(
         Method::POST,
         "/api/clientManager/persistence/clientOff",
-        Endpoint::ClientsOffVersioned,
+        Change::ClientsVersioned(Turn::Off),
     ),
     change(
         Method::POST,
         "/api/clientManager/persistence/clientOpen",
-        Endpoint::ClientsOnVersioned,
+        Change::ClientsVersioned(Turn::On),
     ),
     get(
         "/api/clientManager/persistence/query",
@@ -344,62 +373,62 @@ static META: &[Route] = &[
     change(
         Method::GET,
         "/stopPushDataSwitch/open",
-        Endpoint::Turn(&[Switch::StopPush], true),
+        Change::Turn(&[Switch::StopPush], true),
     ),
     change(
         Method::GET,
         "/stopPushDataSwitch/close",
-        Endpoint::Turn(&[Switch::StopPush], false),
+        Change::Turn(&[Switch::StopPush], false),
     ),
     get("/renewSwitch/get", Makes::Json, Endpoint::RenewSwitches),
     change(
         Method::GET,
         "/renewSwitch/enable",
-        Endpoint::Turn(RENEW_SWITCHES, true),
+        Change::Turn(RENEW_SWITCHES, true),
     ),
     change(
         Method::GET,
         "/renewSwitch/disable",
-        Endpoint::Turn(RENEW_SWITCHES, false),
+        Change::Turn(RENEW_SWITCHES, false),
     ),
     change(
         Method::GET,
         "/renewSwitch/session/enable",
-        Endpoint::Turn(&[Switch::SessionRenew], true),
+        Change::Turn(&[Switch::SessionRenew], true),
     ),
     change(
         Method::GET,
         "/renewSwitch/session/disable",
-        Endpoint::Turn(&[Switch::SessionRenew], false),
+        Change::Turn(&[Switch::SessionRenew], false),
     ),
     change(
         Method::GET,
         "/renewSwitch/data/enable",
-        Endpoint::Turn(&[Switch::DatumExpire], true),
+        Change::Turn(&[Switch::DatumExpire], true),
     ),
     change(
         Method::GET,
         "/renewSwitch/data/disable",
-        Endpoint::Turn(&[Switch::DatumExpire], false),
+        Change::Turn(&[Switch::DatumExpire], false),
     ),
-    change(Method::POST, "/blacklist/update", Endpoint::Blacklist),
-    change(Method::POST, "/persistentData/put", Endpoint::Put),
-    change(Method::POST, "/persistentData/remove", Endpoint::Remove),
+    change(Method::POST, "/blacklist/update", Change::Blacklist),
+    change(Method::POST, "/persistentData/put", Change::Put),
+    change(Method::POST, "/persistentData/remove", Change::Remove),
     get("/persistentData/query", Makes::Json, Endpoint::Provided),
     change(
         Method::POST,
         "/api/clientManager/clientOff",
-        Endpoint::ClientsOff,
+        Change::Clients(Turn::Off),
     ),
     change(
         Method::POST,
         "/api/clientManager/clientOffWithSub",
-        Endpoint::ClientsOffBySide,
+        Change::ClientsOffBySide,
     ),
     change(
         Method::POST,
         "/api/clientManager/clientOpen",
-        Endpoint::ClientsOn,
+        Change::Clients(Turn::On),
     ),
     get(
         "/api/clientManager/query",
@@ -407,7 +436,7 @@ static META: &[Route] = &[
         Endpoint::ClientsOffQuery,
     ),
     get("/datacenter/query", Makes::Json, Endpoint::DataCenter),
-    change(Method::POST, "/shutdown/update", Endpoint::Shutdown),
+    change(Method::POST, "/shutdown/update", Change::Shutdown),
     get("/shutdown/query", Makes::Json, Endpoint::ShutdownQuery),
 ];
 

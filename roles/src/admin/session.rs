@@ -301,7 +301,7 @@ pub(super) async fn publishers_of(node: &Rc<dyn Node>, asked: &Asked) -> Result<
 pub(super) fn server_list(node: &dyn Node, asked: &Asked) -> Result<Response, Problem> {
     let facts = node.facts();
     let has_role = role_of(&asked.capture)?;
-    let own = has_role(&facts.roles).then(|| discovery::own_host(&facts, &asked.request));
+    let own = has_role(&facts.roles).then(|| discovery::own_host(node, &facts, &asked.request));
     let others = facts.others.iter().filter(|other| has_role(&other.roles));
     let hosts: Vec<String> = own
         .into_iter()

@@ -103,7 +103,15 @@ impl Port {
             peer: self.peer,
             local: self.local,
         };
-        let (head, body) = now(self.admin.answer(self.role, request)).into_parts();
+        let door = Door {
+            admin: Rc::clone(&self.admin),
+            role: self.role,
+        };
+        let response = match door.admit(&request.head, self.peer) {
+            Ok(admitted) => now(door.answer(admitted.known, request)),
+            Err(refusal) => *refusal,
+        };
+        let (head, body) = response.into_parts();
         let body = now(body.collect()).expect("a whole body").to_bytes();
         let body = String::from_utf8(body.to_vec()).expect("text");
         Seen {

@@ -93,12 +93,12 @@ fn split(text: &str) -> Result<(&str, Option<&str>), ()> {
     }
 }
 
-fn is_host_name(host: &str) -> bool {
+/// Whether it could be the name of a host. A name of digits and dots only is a mistyped address.
+pub(crate) fn is_host_name(host: &str) -> bool {
     let label = |label: &str| {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         !label.is_empty() && label.len() <= 63 && label.chars().all(word)
     };
-    // A name of digits and dots only is a mistyped address.
     let digits = host.chars().all(|c| c.is_ascii_digit() || c == '.');
     host.len() <= 253 && !digits && host.split('.').all(label)
 }

@@ -1,21 +1,21 @@
 //! `[data]`: the role that holds the datums.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use rollcall_core::limits;
 use serde::Serialize;
 
+use super::listen::Listen;
 use super::settings::Settings;
 use super::{ADDRESS, as_millis};
 
 /// The keys of `[data]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DataConfig {
-    /// Address of this role's health, digest and metrics over HTTP. Default: `"127.0.0.1:9622"`; port 0 leaves the choice
+    /// Address of this role's health, digest and metrics over HTTP. Default: `"localhost:9622"`; port 0 leaves the choice
     /// to the system.
-    pub http: SocketAddr,
+    pub http: Listen,
     /// How sure it is that a restart finds every publisher in the data directory: `"interval"`, `"always"` or `"off"`.
     /// Default: `"interval"`, which survives any end of the process, and a loss of power but for what the last
     /// `journal_sync_ms` brought. `"always"` survives that too, and each push waits for the disk. `"off"` writes no
@@ -40,7 +40,7 @@ pub struct DataConfig {
 impl DataConfig {
     pub(super) fn read(settings: &mut Settings) -> Self {
         let section = "data";
-        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9622));
+        let default = Listen::Localhost(9622);
         let must = "must be interval, always or off";
         let second = Duration::from_secs(1);
         Self {

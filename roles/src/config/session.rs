@@ -1,23 +1,23 @@
 //! `[session]`: the role that clients talk to.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rollcall_core::limits;
 use serde::Serialize;
 
+use super::listen::Listen;
 use super::settings::Settings;
 use super::{ADDRESS, as_millis};
 
 /// The keys of `[session]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionConfig {
-    /// Address of the clients' Bolt connections. Default: `"127.0.0.1:9600"`, this machine only; `"0.0.0.0:9600"` or
-    /// `"[::]:9600"` serve the network. Port 0 leaves the choice to the system; the log tells which it was.
-    pub listen: SocketAddr,
-    /// Address of discovery, health, admin and metrics over HTTP. Default: `"127.0.0.1:9603"`. Clients ask it which
+    /// Address of the clients' Bolt connections. Default: `"localhost:9600"`, both loopback addresses, this machine only;
+    /// `"0.0.0.0:9600"` or `"[::]:9600"` serve the network. Port 0 leaves the choice to the system; the log tells which it was.
+    pub listen: Listen,
+    /// Address of discovery, health, admin and metrics over HTTP. Default: `"localhost:9603"`. Clients ask it which
     /// sessions there are, so it should be as reachable as `listen`.
-    pub http: SocketAddr,
+    pub http: Listen,
     /// How long a connection may stay without a received byte before it is closed, in milliseconds. Default: 90000.
     /// Range: 1000 to 86400000. Clients send a heartbeat after 15 to 30 s of silence; below 60000 some of them are cut
     /// while they are well, above it a frozen client's publishers stay listed longer.
@@ -53,11 +53,10 @@ pub struct SessionConfig {
 
 impl SessionConfig {
     pub(super) fn read(settings: &mut Settings) -> Self {
-        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let section = "session";
         Self {
-            listen: settings.parsed(section, "listen", loopback(9600), ADDRESS),
-            http: settings.parsed(section, "http", loopback(9603), ADDRESS),
+            listen: settings.parsed(section, "listen", Listen::Localhost(9600), ADDRESS),
+            http: settings.parsed(section, "http", Listen::Localhost(9603), ADDRESS),
             idle_close: settings.millis(
                 section,
                 "idle_close_ms",

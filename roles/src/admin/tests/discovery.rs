@@ -1,5 +1,7 @@
 //! Where clients are told to connect.
 
+use std::net::IpAddr;
+
 use super::*;
 
 #[test]
@@ -132,6 +134,11 @@ fn a_client_is_told_the_address_at_which_it_reached_us() {
         "[fd00::1]:9600"
     );
     assert_eq!(
+        told("[::]:9600", None, "[::1]:1", "[::1]:9603"),
+        "127.0.0.1:9600",
+        "which Java can parse"
+    );
+    assert_eq!(
         told("0.0.0.0:9600", None, near, "127.0.0.1:9603"),
         "127.0.0.1:9600"
     );
@@ -194,4 +201,49 @@ fn nobody_is_told_an_address_that_cannot_be_reached() {
         told("0.0.0.0:9600", None, "10.0.0.9:1", "127.0.0.1:9603"),
         ""
     );
+}
+
+/// The same where an interface has these addresses, and under the name that the client used.
+fn told_on(interface: &[&str], host: &'static str, bolt: &str, local: &str) -> String {
+    let node = golden();
+    node.facts.borrow_mut().bolt = at(bolt);
+    let addresses = interface
+        .iter()
+        .map(|ip| ip.parse::<IpAddr>().expect("an address"));
+    node.interface.borrow_mut().extend(addresses);
+    Port::of(&node, SESSION)
+        .between("[fd00::9]:1", local)
+        .with("host", host)
+        .get("/api/servers/query")
+        .body
+}
+
+#[test]
+fn a_client_on_ipv6_is_told_what_java_can_parse() {
+    let (dual, six) = (&["fd00::1", "10.0.0.1", "fe80::1"], &["fd00::1", "fe80::1"]);
+    let (address, name) = ("[fd00::1]:9603", "registry.example:9603");
+
+    for bolt in ["[::]:9600", "0.0.0.0:9600"] {
+        for local in ["[fd00::1]:9603", "[fe80::1]:9603"] {
+            assert_eq!(told_on(dual, address, bolt, local), "10.0.0.1:9600");
+        }
+    }
+    let by_name = told_on(six, name, "[::]:9600", "[fd00::1]:9603");
+    assert_eq!(by_name, "registry.example:9600");
+    let own = told_on(six, name, "[fd00::1]:9600", "[fd00::1]:9603");
+    assert_eq!(own, "registry.example:9600");
+    let other = told_on(six, name, "[fd00::2]:9600", "[fd00::1]:9603");
+    assert_eq!(other, "[fd00::2]:9600", "the name leads elsewhere");
+}
+
+#[test]
+fn only_what_is_listened_at_and_can_be_reached_is_told() {
+    let six = &["fd00::1", "fe80::1"];
+    let asked = |bolt, local| told_on(six, "[fd00::1]:9603", bolt, local);
+
+    assert_eq!(asked("0.0.0.0:9600", "[fd00::1]:9603"), "");
+    assert_eq!(asked("[::]:9600", "[fe80::1]:9603"), "[fd00::1]:9600");
+    let only_link = told_on(&["fe80::1"], "x", "[::]:9600", "[fe80::1]:9603");
+    assert_eq!(only_link, "", "a link-local address needs its zone");
+    assert_eq!(asked("127.0.0.1:9600", "[fd00::1]:9603"), "");
 }

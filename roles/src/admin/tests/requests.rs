@@ -122,7 +122,8 @@ fn changes_from_another_host_need_the_token_and_questions_do_not() {
     };
     let with_token = || Access {
         token: Some(crate::config::MaskedString::new("s3cret".to_owned())),
-        allow_unauthenticated: false,
+        trust_loopback: false,
+        ..Access::default()
     };
 
     let closed = far(Access::default()).get("/stopPushDataSwitch/open");
