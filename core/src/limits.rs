@@ -92,9 +92,9 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Slots of a lane between two cores; each carries a batch.
 pub const LANE_SLOTS: usize = 4;
 /// Bad frames of one address are told of this far apart, with how many there were.
-pub const BAD_FRAMES_TOLD_APART: Duration = Duration::from_secs(600);
-/// Addresses of which a core remembers that it told of their bad frames.
-pub const BAD_FRAME_ADDRESSES_MAX: usize = 1024;
+pub const COMPLAINTS_TOLD_APART: Duration = Duration::from_secs(600);
+/// Addresses and reasons of which a core remembers that it told of them.
+pub const COMPLAINTS_MAX: usize = 1024;
 /// Log lines that wait for a slow reader of standard error; further ones are dropped and counted.
 pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 

@@ -13,6 +13,7 @@ mod index;
 mod interests;
 pub mod lane;
 pub mod pushes;
+pub mod refusal;
 mod registrations;
 pub mod request;
 mod roster;
@@ -49,7 +50,7 @@ use pushes::{Pushes, Seat, Written};
 use registrations::{LOOKED_AT, Registrations};
 use request::Request;
 
-pub use answer::Refusal;
+pub use refusal::{Refusal, Refused};
 
 /// Whose doing the end of a connection is: decides what becomes of its publishers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -404,7 +405,7 @@ impl Session {
                 answer(asked, Answer::SyncConfig { segment }, out);
             }
             Request::CancelAddresses(addresses) => self.on_cancel(now, asked, &addresses, out),
-            Request::Refused { kind, refusal } => self.refuse(asked, kind, refusal, out),
+            Request::Refused(refused) => self.refuse(asked, refused, out),
         }
     }
 
@@ -415,10 +416,10 @@ impl Session {
         }
     }
 
-    fn refuse(&mut self, asked: Asked, kind: Kind, refusal: Refusal, out: &mut Vec<Effect>) {
+    fn refuse(&mut self, asked: Asked, refused: Box<Refused>, out: &mut Vec<Effect>) {
         self.stats.responses_refused += 1;
-        refusal.count(&mut self.stats);
-        answer(asked, Answer::Refused { kind, refusal }, out);
+        refused.refusal.count(&mut self.stats);
+        answer(asked, Answer::Refused(refused), out);
     }
 }
 

@@ -21,8 +21,8 @@ use rollcall_io::file::{Directory, Trouble};
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{EndedBy, Net, Reason};
 
-use crate::bad_frames::BadFrames;
 use crate::cancelling::MayCancel;
+use crate::complaints::Complaints;
 use crate::connections::{ConnectionListener, MakeListeners};
 use crate::framing::Bolt;
 use crate::lanes::{Message, Ticket, ToControl, ToCore};
@@ -65,7 +65,7 @@ pub(crate) struct Roles {
     pub(crate) names: Interner,
     pub(crate) stats: Stats,
     pub(crate) listeners: Vec<Box<dyn ConnectionListener>>,
-    pub(crate) bad_frames: BadFrames,
+    pub(crate) complaints: Complaints,
     /// Of registrations that name none.
     pub(crate) zone: Name,
     pub(crate) may_cancel: MayCancel,
@@ -135,7 +135,7 @@ impl Roles {
             names,
             stats,
             listeners: (setup.listeners)(me.core),
-            bad_frames: BadFrames::default(),
+            complaints: Complaints::default(),
             zone: Name::clone(&setup.zone),
             may_cancel: setup.may_cancel.clone(),
             heard: Vec::with_capacity(HEARD_AT),

@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 
 pub mod admin;
 pub mod args;
-mod bad_frames;
 mod cancelling;
 mod clock;
+mod complaints;
 pub mod config;
 pub mod connections;
 mod control;

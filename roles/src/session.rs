@@ -7,10 +7,10 @@ use rollcall_core::message::{
     self, Acknowledgement, MessageError, register_response, server_exception,
 };
 use rollcall_core::names::{ConnectId, DataInfoId};
-use rollcall_core::session::answer::ReplyTo;
+use rollcall_core::session::answer::{Answer, ReplyTo};
 use rollcall_core::session::lane;
 use rollcall_core::session::request::Request;
-use rollcall_core::session::{self, Effect, Event};
+use rollcall_core::session::{self, Effect, Event, Refused};
 use rollcall_io::clock::Clock;
 use rollcall_io::mesh::{Mesh, Place};
 use rollcall_io::net::{self, EndedBy, Flow, Net, Outgoing, Reason, Service};
@@ -64,7 +64,7 @@ impl Service<Bolt> for Roles {
         let Some(peer) = self.session.peer(connect_id) else {
             return;
         };
-        if let Some(untold) = self.bad_frames.note(self.now.monotonic, peer.ip()) {
+        if let Some(untold) = self.complain(peer.ip(), "frame") {
             tracing::warn!(connection = %connect_id, %peer, %error, untold, "bad frame, closing; further ones of this address are counted");
         }
     }
@@ -133,7 +133,7 @@ impl Roles {
         let request = match Request::of(frame, &mut self.names, &self.zone) {
             Ok(request) => request,
             Err(error) => {
-                self.refuse(frame, &error, out);
+                self.refuse(connect_id, frame, &error, out);
                 return Flow::Continue;
             }
         };
@@ -183,7 +183,18 @@ impl Roles {
         peer.map(|peer| peer.ip().to_canonical())
     }
 
-    fn refuse(&mut self, frame: &Frame<'_>, error: &MessageError, out: &mut Outgoing) {
+    fn refuse(
+        &mut self,
+        connect_id: ConnectId,
+        frame: &Frame<'_>,
+        error: &MessageError,
+        out: &mut Outgoing,
+    ) {
+        if let Some(peer) = self.peer_ip(connect_id)
+            && let Some(untold) = self.complain(peer, "message")
+        {
+            tracing::warn!(connection = %connect_id, %peer, %error, untold, "a request cannot be read; further ones of this address are counted");
+        }
         *match error {
             MessageError::UnknownClass { .. } | MessageError::WrongClass { .. } => {
                 &mut self.stats.frames_bad_class
@@ -202,6 +213,26 @@ impl Roles {
                 server_exception::write_response(out.bytes(), frame, status, error);
             }
         }
+    }
+
+    /// A registration was refused: says so where somebody can do something about it.
+    fn tell_refused(&mut self, connect_id: ConnectId, refused: &Refused) {
+        let Refused {
+            refusal,
+            service,
+            app,
+            ..
+        } = refused;
+        if let Some(peer) = self.session.peer(connect_id)
+            && let Some(untold) = self.complain(peer.ip(), refusal.word())
+        {
+            tracing::warn!(connection = %connect_id, %peer, service, app, reason = %refusal, untold, "registration refused; further ones of this address and reason are counted");
+        }
+    }
+
+    /// Whether the log shall have a line of this, and how many like it had none before.
+    fn complain(&mut self, of: IpAddr, kind: &'static str) -> Option<u64> {
+        self.complaints.note(self.now.monotonic, of, kind)
     }
 
     fn count_closed(&mut self, ended_by: EndedBy) {
@@ -231,6 +262,9 @@ impl Roles {
                 reply_to,
                 answer,
             } => {
+                if let Answer::Refused(refused) = &answer {
+                    self.tell_refused(connect_id, refused);
+                }
                 if let Some(out) = net.out(connect_id) {
                     answer.encode(reply_to, out.bytes());
                 }

@@ -226,7 +226,7 @@ on_one_and_two_cores! {
         });
     }
 
-    fn a_registration_without_a_version_is_answered_with_failure(cores: usize) {
+    fn a_registration_without_a_version_is_refused_for_good(cores: usize) {
         let node = Rollcall::start(cores);
         let mut client = node.client();
         let mut request = client.request(&Registration::new("bad", "p").version(0x0102_0304_0506_0708).publish(Some(&[])));
@@ -237,10 +237,10 @@ on_one_and_two_cores! {
         client.send_bytes(&request.encode());
 
         let answer = client.registered(request.id);
-        assert!(!answer.success && !answer.refused && answer.message.is_some(), "{answer:?}");
+        assert!(answer.success && answer.refused && answer.message.is_some(), "{answer:?}");
     }
 
-    fn an_unknown_event_type_is_answered_with_failure(cores: usize) {
+    fn an_unknown_event_type_is_refused_for_good(cores: usize) {
         let node = Rollcall::start(cores);
         let mut client = node.client();
         let mut request = client.request(&Registration::new("bad", "p").publish(Some(&[])));

@@ -52,6 +52,7 @@ mod latency;
 mod limits;
 mod pushes;
 mod recorded;
+mod refusals;
 mod restart;
 mod standstill;
 mod start;

@@ -195,10 +195,8 @@ impl World {
     }
 
     pub(crate) fn answer(&mut self, key: ConnectionKey, answer: Answer) {
-        if let Answer::Refused {
-            refusal: Refusal::Superseded { .. },
-            ..
-        } = answer
+        if let Answer::Refused(refused) = &answer
+            && matches!(refused.refusal, Refusal::Superseded { .. })
         {
             // Its client asks again.
             return;

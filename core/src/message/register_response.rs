@@ -26,7 +26,7 @@ pub struct RegisterResponse<'a> {
     pub regist_id: Option<Cow<'a, str>>,
     /// The request's.
     pub version: i64,
-    /// Whether the client must never send it again.
+    /// Whether the client must never send it again. It believes that only where `success` is true.
     pub refused: bool,
     /// For logs.
     pub message: Option<Cow<'a, str>>,
@@ -63,12 +63,14 @@ impl<'a> RegisterResponse<'a> {
     }
 }
 
-/// Appends the whole answer to a request that decodes but cannot be taken; nothing to a one-way request.
+/// Appends the whole answer to a request that decodes but can never be taken; nothing to a one-way request.
 pub fn write_refusal(out: &mut Vec<u8>, request: &Frame<'_>, reason: &dyn Display) {
     if matches!(request.kind, Kind::OneWay { .. }) {
         return;
     }
     let response = RegisterResponse {
+        success: true,
+        refused: true,
         message: Some(Cow::Owned(reason.to_string())),
         ..RegisterResponse::default()
     };

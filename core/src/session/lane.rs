@@ -13,6 +13,7 @@ use crate::version::DatumVersion;
 
 use super::EndedBy;
 use super::answer::ReplyTo;
+use super::refusal::Refusal;
 
 /// One message between two cores.
 #[derive(Debug)]
@@ -116,6 +117,15 @@ pub enum Tally {
     Removed,
 }
 
+/// A registration that its home does not take.
+#[derive(Debug)]
+pub struct Denied {
+    /// Of which service.
+    pub data_info_id: DataInfoId,
+    /// Why.
+    pub refusal: Refusal,
+}
+
 /// To the socket's core.
 #[derive(Debug)]
 pub enum ToSocket {
@@ -127,8 +137,8 @@ pub enum ToSocket {
         register_id: RegisterId,
         /// Echoed; a client resends for ever if it differs from what it sent.
         version: i64,
-        /// Whether it was taken, or which limit stands against it.
-        outcome: Result<Tally, super::Refusal>,
+        /// Whether it was taken, or what stands against it.
+        outcome: Result<Tally, Box<Denied>>,
     },
     /// The newest body of a part that this core watches.
     Body {

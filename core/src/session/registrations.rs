@@ -25,8 +25,8 @@ pub(super) use self::ledger::LOOKED_AT;
 use self::ledger::{Ledger, Withdrawn};
 use self::service::Service;
 use self::unconfirmed::{Change, Changes};
-use super::answer::Refusal;
-use super::lane::{Asked, Tally};
+use super::lane::{Asked, Denied, Tally};
+use super::refusal::Refusal;
 use super::{EndedBy, Rules};
 
 /// A client that waits for its answer.
@@ -47,11 +47,14 @@ impl Waiting {
         }
     }
 
-    fn refused(self, refusal: Refusal) -> Need {
-        let outcome = Err(refusal);
+    fn refused(self, data_info_id: DataInfoId, refusal: Refusal) -> Need {
+        let denied = Denied {
+            data_info_id,
+            refusal,
+        };
         Need::Answer {
             waiting: self,
-            outcome,
+            outcome: Err(Box::new(denied)),
         }
     }
 }
@@ -61,7 +64,7 @@ impl Waiting {
 pub(super) enum Need {
     Answer {
         waiting: Waiting,
-        outcome: Result<Tally, Refusal>,
+        outcome: Result<Tally, Box<Denied>>,
     },
     Tell(ToData),
 }
@@ -147,7 +150,7 @@ impl Registrations {
         let token = self.changes.next_token();
         let (stands, tally) = match self.ledger.declare(&mut data_info_id, &publisher, token) {
             Ok(declared) => declared,
-            Err(refusal) => return needs.push(waiting.refused(refusal)),
+            Err(refusal) => return needs.push(waiting.refused(data_info_id, refusal)),
         };
         waiting.tally = tally;
         if !stands {
@@ -226,7 +229,8 @@ impl Registrations {
         let stands = self.ledger.note_refused(&data_info_id, &register_id, token);
         match change.waiting {
             Some(waiting) => {
-                needs.push(waiting.refused(Refusal::Superseded { by: removed }));
+                let refusal = Refusal::Superseded { by: removed };
+                needs.push(waiting.refused(data_info_id, refusal));
             }
             None if stands => self.tell_again(data_info_id, register_id, removed, needs),
             None => {}

@@ -9,7 +9,8 @@ use crate::message::{
 };
 use crate::names::{DataInfoId, Interner, Name, RegisterId, Scope};
 
-use super::answer::{Kind, Refusal};
+use super::answer::Kind;
+use super::refusal::{Refusal, Refused};
 
 /// A request of a client.
 #[derive(Debug)]
@@ -42,12 +43,7 @@ pub enum Request {
     /// An operator's tool takes these clients (`ip:port`) off.
     CancelAddresses(Vec<String>),
     /// A registration that cannot be taken.
-    Refused {
-        /// What it was to be.
-        kind: Kind,
-        /// Why not.
-        refusal: Refusal,
-    },
+    Refused(Box<Refused>),
 }
 
 /// What all registrations have in common.
@@ -102,7 +98,9 @@ impl Request {
                         scope: register.scope,
                         registers,
                     })
-                    .unwrap_or_else(|refusal| Self::refused(Kind::Subscriber, refusal))
+                    .unwrap_or_else(|refusal| {
+                        Self::refused(Kind::Subscriber, &register.base, refusal)
+                    })
             }
             message::Request::ConfiguratorRegister(register) => {
                 checked(&register.base, names, home_zone)
@@ -110,7 +108,9 @@ impl Request {
                         declared,
                         registers,
                     })
-                    .unwrap_or_else(|refusal| Self::refused(Kind::Configurator, refusal))
+                    .unwrap_or_else(|refusal| {
+                        Self::refused(Kind::Configurator, &register.base, refusal)
+                    })
             }
             message::Request::SyncConfigRequest(_) => Self::SyncConfig,
             message::Request::CancelAddressRequest(cancel) => {
@@ -127,18 +127,21 @@ impl Request {
     ) -> Self {
         let (declared, registers) = match checked(base, names, home_zone) {
             Ok(checked) => checked,
-            Err(refusal) => return Self::refused(Kind::Publisher, refusal),
+            Err(refusal) => return Self::refused(Kind::Publisher, base, refusal),
         };
         let count = boxes.count();
         if count > limits::BOXES_PER_PUBLISHER_MAX {
-            return Self::refused(Kind::Publisher, Refusal::TooManyBoxes(count));
+            return Self::refused(Kind::Publisher, base, Refusal::TooManyBoxes(count));
         }
         let boxes = registers.then_some(boxes);
         Self::Publisher { declared, boxes }
     }
 
-    fn refused(kind: Kind, refusal: Refusal) -> Self {
-        Self::Refused { kind, refusal }
+    fn refused(kind: Kind, base: &BaseRegister<'_>, refusal: Refusal) -> Self {
+        let version = base.version.unwrap_or(0);
+        let [service, app] =
+            [&base.data_id, &base.app_name].map(|name| name.as_deref().unwrap_or(""));
+        Self::Refused(Refused::new(kind, version, refusal, service, app))
     }
 
     /// The service whose home core must be asked, for those requests that need one.
@@ -150,7 +153,7 @@ impl Request {
             Self::Configurator { .. }
             | Self::SyncConfig
             | Self::CancelAddresses(_)
-            | Self::Refused { .. } => None,
+            | Self::Refused(_) => None,
         }
     }
 }

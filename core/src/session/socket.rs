@@ -9,10 +9,11 @@ use crate::meta::Side;
 use crate::names::{ConnectId, CoreId};
 use crate::publisher::{Holder, Order, Publisher};
 
-use super::answer::{Answer, Kind, Refusal};
+use super::answer::{Answer, Kind};
 use super::index::ConnectionIndex;
-use super::lane::{Asked, Lane, Slice, Tally, ToHome, ToSocket};
+use super::lane::{Asked, Denied, Lane, Slice, Tally, ToHome, ToSocket};
 use super::pushes::{Joined, Need, Seat, Subscriber, TopicKey};
+use super::refusal::{Refusal, Refused};
 use super::request::Declared;
 use super::{Effect, EndedBy, Session, answer};
 
@@ -105,7 +106,7 @@ impl Session {
         };
         match outcome {
             Ok(()) => answer(asked, Answer::registered(kind, register_id, version), out),
-            Err(refusal) => self.refuse(asked, kind, refusal, out),
+            Err(denied) => self.deny(asked, kind, version, denied, out),
         }
         self.perform_push_needs(now, out);
     }
@@ -116,22 +117,29 @@ impl Session {
         mut seat: Seat,
         declared: Declared,
         out: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Denied> {
         let place = seat.connection;
         let peer = self.connections.peek(place).peer.ip();
         if seat.key.slice != Slice::Config && !self.may(Side::Subscriber, peer) {
             seat.key.slice = Slice::Nothing;
         }
+        let data_info_id = seat.key.data_info_id.clone();
+        let denied = |refusal| {
+            Err(Denied {
+                data_info_id,
+                refusal,
+            })
+        };
         self.rise_above_emptied(now, &seat, out);
         let is_known = self.pushes.has(&seat, &declared.register_id);
         let connection = self.connections.at(place);
         connection.remember_app(&declared.app);
         if !is_known && !connection.has_room_for_subscription() {
-            return Err(Refusal::TooManyRegistrations);
+            return denied(Refusal::TooManyRegistrations);
         }
         let services = self.pushes.topic_count();
         if services >= limits::SERVICES_PER_CORE_MAX && !self.pushes.has_topic(&seat.key) {
-            return Err(Refusal::TooManyServices);
+            return denied(Refusal::TooManyServices);
         }
         let subscriber = Subscriber::new(
             declared.register_id,
@@ -148,7 +156,7 @@ impl Session {
         ) {
             Joined::First => self.connections.at(place).subscriptions += 1,
             Joined::Again => {}
-            Joined::Full => return Err(Refusal::TooManyRegistrations),
+            Joined::Full => return denied(Refusal::TooManyRegistrations),
         }
         Ok(())
     }
@@ -163,6 +171,25 @@ impl Session {
         {
             self.connections.at(place).subscriptions -= 1;
         }
+    }
+
+    fn deny(
+        &mut self,
+        asked: Asked,
+        kind: Kind,
+        version: i64,
+        denied: Denied,
+        out: &mut Vec<Effect>,
+    ) {
+        let place = self.connections.place(asked.connect_id);
+        let app = place.and_then(|place| self.connections.peek(place).app.as_ref());
+        let Denied {
+            data_info_id,
+            refusal,
+        } = denied;
+        let (service, app) = (data_info_id.to_string(), app.map_or("", |app| app));
+        let refused = Refused::new(kind, version, refusal, &service, app);
+        self.refuse(asked, refused, out);
     }
 
     /// What a connection asks after it was told of a removal is later than that, whatever the clocks say.
@@ -306,9 +333,9 @@ impl Session {
                         self.tally(asked.connect_id, tally);
                         answer(asked, Answer::registered(kind, register_id, version), out);
                     }
-                    Err(refusal) => {
-                        self.overtake(asked.connect_id, &refusal);
-                        self.refuse(asked, kind, refusal, out);
+                    Err(denied) => {
+                        self.overtake(asked.connect_id, &denied.refusal);
+                        self.deny(asked, kind, version, *denied, out);
                     }
                 }
             }

@@ -13,8 +13,8 @@ use crate::exchange::Token;
 use crate::limits;
 use crate::names::{ConnectId, DataInfoId, RegisterId};
 use crate::publisher::{Holder, Order, Publisher};
-use crate::session::answer::Refusal;
 use crate::session::lane::Tally;
+use crate::session::refusal::Refusal;
 use crate::session::roster::Roster;
 use crate::tables::{Seed, Table};
 

@@ -10,7 +10,7 @@ use crate::exchange::Token;
 use crate::limits;
 use crate::names::{ConnectId, DataInfoId, RegisterId};
 use crate::publisher::Publisher;
-use crate::session::answer::Refusal;
+use crate::session::refusal::Refusal;
 use crate::tables::Seed;
 
 /// One registration id of one service. Small, for every registration looks for one that nobody has looked at for long: two share a cache line.

@@ -2,9 +2,17 @@
 
 use super::node::{Node, ZONE, declared, taken};
 use crate::limits;
-use crate::session::answer::{Answer, Kind, Refusal};
+use crate::names::DataInfoId;
+use crate::session::answer::{Answer, Kind};
 use crate::session::request::Request;
-use crate::session::{EndedBy, Rules};
+use crate::session::{EndedBy, Refusal, Rules};
+
+fn refusal(answer: &Answer) -> &Refusal {
+    match answer {
+        Answer::Refused(refused) => &refused.refusal,
+        other => panic!("{other:?} is no refusal"),
+    }
+}
 
 #[test]
 fn a_lower_version_of_another_connection_is_remembered_and_answered_with_success() {
@@ -79,11 +87,7 @@ fn as_many_connections_as_may_declare_one_id() {
 
     node.publish(client, "s", 1, "here");
 
-    let refused = Answer::Refused {
-        kind: Kind::Publisher,
-        refusal: Refusal::TooManyClaims,
-    };
-    assert_eq!(node.last_answer(), &refused);
+    assert_eq!(refusal(node.last_answer()), &Refusal::TooManyClaims);
     assert_eq!(node.stored("s"), ["here"]);
 }
 
@@ -192,11 +196,30 @@ fn a_late_registration_revives_nothing_that_was_unregistered() {
     node.publish(old, "s", 1, "late");
 
     assert!(matches!(
-        node.last_answer(),
-        Answer::Refused { refusal: Refusal::Superseded { by }, .. } if by.version == 2
+        refusal(node.last_answer()),
+        Refusal::Superseded { by } if by.version == 2
     ));
     assert!(node.stored("s").is_empty());
     assert_eq!(node.stats().refused_superseded, 1);
+}
+
+#[test]
+fn a_refusal_names_the_service_and_the_application() {
+    let rules = Rules {
+        published_bytes_max: 100,
+        ..Rules::default()
+    };
+    let mut node = Node::with_rules(1, &rules);
+    let client = node.open(0);
+
+    node.publish(client, "s", 7, &"a".repeat(200));
+
+    let Answer::Refused(refused) = node.last_answer() else {
+        panic!("{:?} is no refusal", node.last_answer());
+    };
+    assert_eq!(refused.kind, Kind::Publisher);
+    assert_eq!((refused.version, refused.app.as_str()), (7, "app"));
+    assert_eq!(refused.service, DataInfoId::new("s", "", "").to_string());
 }
 
 #[test]
@@ -228,11 +251,7 @@ fn a_service_has_as_many_zones_as_it_may_and_those_stay_changeable() {
 
     node.publish_as("one-more", "zone-more", client, "s", 1, "here");
 
-    let refused = Answer::Refused {
-        kind: Kind::Publisher,
-        refusal: Refusal::TooManyZones,
-    };
-    assert_eq!(node.last_answer(), &refused);
+    assert_eq!(refusal(node.last_answer()), &Refusal::TooManyZones);
     node.publish_as("pub-7", "zone-7", client, "s", 2, "there");
     assert_eq!(node.last_answer(), &taken("pub-7", 2));
 }
@@ -252,32 +271,10 @@ fn a_connection_at_its_limit_may_still_change_what_it_has() {
     }
 
     node.publish_as("one-more", ZONE, client, "s", 1, "here");
-    let refused = Answer::Refused {
-        kind: Kind::Publisher,
-        refusal: Refusal::TooManyRegistrations,
-    };
-    assert_eq!(node.last_answer(), &refused);
+    assert_eq!(refusal(node.last_answer()), &Refusal::TooManyRegistrations);
     node.publish_as("pub-7", ZONE, client, "s", 2, "there");
 
     assert_eq!(node.last_answer(), &taken("pub-7", 2));
-}
-
-#[test]
-fn what_a_client_may_not_is_answered_in_its_own_words() {
-    let mut node = Node::new(1);
-    let client = node.open(0);
-    let refused = |refusal| Request::Refused {
-        kind: Kind::Subscriber,
-        refusal,
-    };
-
-    node.ask(client, refused(Refusal::Missing("dataId")));
-
-    let answer = Answer::Refused {
-        kind: Kind::Subscriber,
-        refusal: Refusal::Missing("dataId"),
-    };
-    assert_eq!(node.last_answer(), &answer);
 }
 
 #[test]
@@ -295,10 +292,9 @@ fn published_bytes_beyond_the_bound_are_refused_and_replacing_is_not() {
     assert_eq!(node.last_answer(), &taken("pub", 2));
     node.publish(client, "other", 1, &"c".repeat(80));
 
-    let refused = Answer::Refused {
-        kind: Kind::Publisher,
-        refusal: Refusal::TooManyBytes { limit: 100 },
-    };
-    assert_eq!(node.last_answer(), &refused);
+    assert_eq!(
+        refusal(node.last_answer()),
+        &Refusal::TooManyBytes { limit: 100 }
+    );
     assert!(node.stored("other").is_empty());
 }
