@@ -9,6 +9,7 @@ mod base_register;
 mod boxes;
 mod error;
 mod fields;
+pub(crate) mod glance;
 mod request;
 
 pub mod cancel_address_request;
@@ -30,6 +31,7 @@ pub use boxes::Boxes;
 pub use cancel_address_request::CancelAddressRequest;
 pub use configurator_register::ConfiguratorRegister;
 pub use error::MessageError;
+pub use glance::Glance;
 pub use publisher_register::PublisherRegister;
 pub use received_config_data::ReceivedConfigData;
 pub use received_data::ReceivedData;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use rollcall_core::bolt::{self, Consequence, Decoded, Frame, FrameError, Kind, Status};
 use rollcall_core::message::{
-    self, Acknowledgement, MessageError, register_response, server_exception,
+    self, Acknowledgement, Glance, MessageError, register_response, server_exception,
 };
 use rollcall_core::names::{ConnectId, DataInfoId};
 use rollcall_core::session::answer::{Answer, ReplyTo};
@@ -191,28 +191,32 @@ impl Roles {
         out: &mut Outgoing,
     ) {
         if let Some(peer) = self.peer_ip(connect_id)
-            && let Some(untold) = self.complain(peer, "message")
+            && let Some(untold) = self.complain(peer, "request")
         {
-            tracing::warn!(connection = %connect_id, %peer, %error, untold, "a request cannot be read; further ones of this address are counted");
+            let Glance { data_id, app } = Glance::at(frame);
+            tracing::warn!(connection = %connect_id, %peer, service = data_id, app, reason = %error, untold, "request refused; further ones of this address are counted");
         }
         *match error {
             MessageError::UnknownClass { .. } | MessageError::WrongClass { .. } => {
                 &mut self.stats.frames_bad_class
             }
             MessageError::UnknownCodec { .. } => &mut self.stats.frames_bad_codec,
+            MessageError::OverLimit {
+                field: "dataList", ..
+            } => &mut self.stats.refused_boxes,
+            MessageError::OverLimit { .. } => &mut self.stats.refused_name_length,
             _ => &mut self.stats.frames_bad_body,
         } += 1;
+        let status = match error.consequence() {
+            Consequence::Refuse => {
+                self.stats.responses_refused += 1;
+                return register_response::write_refusal(out.bytes(), frame, error);
+            }
+            Consequence::Answer(status) => status,
+            Consequence::Close => Status::ServerException,
+        };
         self.stats.responses_error += 1;
-        match error.consequence() {
-            Consequence::Answer(status) => {
-                server_exception::write_response(out.bytes(), frame, status, error)
-            }
-            Consequence::Refuse => register_response::write_refusal(out.bytes(), frame, error),
-            Consequence::Close => {
-                let status = Status::ServerException;
-                server_exception::write_response(out.bytes(), frame, status, error);
-            }
-        }
+        server_exception::write_response(out.bytes(), frame, status, error);
     }
 
     /// A registration was refused: says so where somebody can do something about it.

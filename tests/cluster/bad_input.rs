@@ -249,7 +249,8 @@ on_one_and_two_cores! {
 
         client.send_bytes(&request.encode());
 
-        assert!(!client.registered(request.id).success);
+        let answer = client.registered(request.id);
+        assert!(answer.success && answer.refused, "{answer:?}");
     }
 
     fn unknown_fields_of_unknown_classes_are_skipped(cores: usize) {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rollcall_tests::{RawClient, Registration, Rollcall, Text};
 
+const FULL: Range<usize> = 21 * MIB..22 * MIB;
 const MIB: usize = 1 << 20;
 
 /// Publishes strings of so many bytes in all, and little less than a frame may have.
@@ -15,8 +16,8 @@ fn publish_big(client: &mut RawClient, name: &str, version: i64, letter: char) {
 }
 
 /// Reads pushes until there was one in each range of lengths; gives the lengths of those.
-fn hears(client: &mut RawClient, ranges: &[Range<usize>]) -> Vec<usize> {
-    let mut heard = vec![0; ranges.len()];
+fn hears<const N: usize>(client: &mut RawClient, ranges: [Range<usize>; N]) -> [usize; N] {
+    let mut heard = [0; N];
     while heard.contains(&0) {
         let length = client.push("ReceivedData").content.len();
         for (range, heard) in ranges.iter().zip(&mut heard) {
@@ -45,7 +46,7 @@ on_one_and_two_cores! {
         let fast = readers.len() - 1;
         let mut long = 0;
         for reader in &mut readers[..fast] {
-            long = hears(reader, &[21 * MIB..22 * MIB])[0];
+            [long] = hears(reader, [FULL]);
         }
 
         let mut other = node.client();
@@ -57,7 +58,7 @@ on_one_and_two_cores! {
 
         let longer = long + change.len()..22 * MIB;
         for reader in &mut readers {
-            hears(reader, &[longer.clone(), change.len()..MIB]);
+            hears(reader, [longer.clone(), change.len()..MIB]);
         }
         assert_eq!(node.metric("rollcall_connections_closed_total{reason=\"slow_reader\"}"), 0);
     }

@@ -6,6 +6,7 @@ use rollcall_tests::program::Options;
 use rollcall_tests::{Client, EVERY_CLIENT, ONE_OF_EACH, Registration, Rollcall, Text, eventually};
 
 const REFUSED: &str = r#"rollcall_responses_total{outcome="refused"}"#;
+const TOO_LONG: &str = r#"rollcall_registrations_refused_total{bound="name_length"}"#;
 
 on_one_and_two_cores! {
     fn what_can_never_be_taken_is_asked_once_by_every_published_client(cores: usize) {
@@ -20,16 +21,16 @@ on_one_and_two_cores! {
             client.publish("long", long.clone(), &[]);
         }
         let asked = clients.len() as u64;
-        eventually("each has asked", || node.metric(REFUSED) >= asked);
+        eventually("each has asked", || node.metric(TOO_LONG) >= asked);
         // A client that goes on asking does so twice a second.
         for client in &mut clients {
             client.lists_during("watch", Duration::from_millis(500));
         }
 
-        assert_eq!(node.metric(REFUSED), asked);
-        let lines = node.logged("registration refused");
+        assert_eq!(node.metric(TOO_LONG), asked);
+        let lines = node.logged("request refused; further ones of this address are counted");
         assert!((1..=cores).contains(&lines.len()), "{lines:?}");
-        assert_eq!(lines[0]["service"], "x".repeat(256));
+        assert_eq!((&lines[0]["service"], &lines[0]["app"]), (&"x".repeat(256).into(), &"tests".into()));
         assert!(lines[0]["reason"].as_str().is_some_and(|reason| reason.contains("1024")));
     }
 

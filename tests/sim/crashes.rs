@@ -10,13 +10,14 @@ use rollcall_core::session::EndedBy;
 use rollcall_core::tables::Seed;
 use rollcall_core::version::DatumVersion;
 
+use crate::cores::Core;
 use crate::disk::Fate;
 use crate::life::{self, TICK};
 use crate::planted::Planted;
 use crate::random::Random;
 use crate::script;
 use crate::sockets::Push;
-use crate::world::{ConnectionKey, Core, Size, World};
+use crate::world::{ConnectionKey, Size, World};
 
 pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub(crate) const INTERVAL: Durability = Durability::Interval(SYNC_EVERY);

@@ -2,6 +2,7 @@
 //! at every tick. A failure prints its seed; the same seed fails the same way.
 
 mod client;
+mod cores;
 mod crashes;
 mod disk;
 mod invariants;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rollcall_core::bolt::{self, Decoded, Protocol};
 use rollcall_core::machine::Instant;
 use rollcall_core::message::ReceivedData;
-use rollcall_core::session::answer::{Answer, Refusal, ReplyTo};
+use rollcall_core::session::answer::{Answer, ReplyTo};
 use rollcall_core::session::request::Request;
-use rollcall_core::session::{self, EndedBy};
+use rollcall_core::session::{self, EndedBy, Refusal};
 
 use crate::client::Zones;
 use crate::invariants;

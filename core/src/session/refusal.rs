@@ -3,13 +3,11 @@
 use std::fmt;
 
 use crate::limits;
+use crate::message::glance::excerpt;
 use crate::publisher::Order;
 use crate::stats::Stats;
 
 use super::answer::Kind;
-
-/// Most of a name that is kept for the log.
-const EXCERPT_BYTES_MAX: usize = 256;
 
 /// A registration that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,23 +43,11 @@ impl Refused {
     }
 }
 
-fn excerpt(text: &str) -> String {
-    let end = text.floor_char_boundary(EXCERPT_BYTES_MAX);
-    text[..end].to_owned()
-}
-
 /// Why a registration is not taken. The text names what must change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// A field that must be there is null or blank.
     Missing(&'static str),
-    /// A name is longer than the limit.
-    NameTooLong {
-        /// Which field.
-        field: &'static str,
-        /// Its length in bytes.
-        bytes: usize,
-    },
     /// The event type is neither REGISTER nor UNREGISTER.
     UnknownEventType(String),
     /// One connection has as many registrations as it may.
@@ -73,8 +59,6 @@ pub enum Refusal {
         /// What they may hold.
         limit: usize,
     },
-    /// The publisher has too many strings.
-    TooManyBoxes(usize),
     /// The service has publishers in as many zones as it may.
     TooManyZones,
     /// As many connections declare this registration as may.
@@ -97,10 +81,7 @@ impl Refusal {
     /// told so keeps silent even when it connects anew.
     pub fn is_for_good(&self) -> bool {
         match self {
-            Self::Missing(_)
-            | Self::NameTooLong { .. }
-            | Self::UnknownEventType(_)
-            | Self::TooManyBoxes(_) => true,
+            Self::Missing(_) | Self::UnknownEventType(_) => true,
             Self::TooManyRegistrations
             | Self::TooManyServices
             | Self::TooManyBytes { .. }
@@ -115,12 +96,10 @@ impl Refusal {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Missing(_) => "missing",
-            Self::NameTooLong { .. } => "name_length",
             Self::UnknownEventType(_) => "event_type",
             Self::TooManyRegistrations => "registrations_per_connection",
             Self::TooManyServices => "data_info_ids",
             Self::TooManyBytes { .. } => "bytes",
-            Self::TooManyBoxes(_) => "boxes",
             Self::TooManyZones => "zones",
             Self::TooManyClaims => "claims",
             Self::ListTooLong { .. } => "list_bytes",
@@ -132,11 +111,9 @@ impl Refusal {
     pub(super) fn count(&self, stats: &mut Stats) {
         match self {
             Self::Missing(_) | Self::UnknownEventType(_) => {}
-            Self::NameTooLong { .. } => stats.refused_name_length += 1,
             Self::TooManyRegistrations => stats.refused_connection_registrations += 1,
             Self::TooManyServices => stats.refused_data_info_ids += 1,
             Self::TooManyBytes { .. } => stats.refused_bytes += 1,
-            Self::TooManyBoxes(_) => stats.refused_boxes += 1,
             Self::TooManyZones => stats.refused_zones += 1,
             Self::TooManyClaims => stats.refused_claims += 1,
             Self::ListTooLong { .. } => stats.refused_list_bytes += 1,
@@ -149,13 +126,6 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(field) => write!(f, "{field} is missing"),
-            Self::NameTooLong { field, bytes } => {
-                write!(
-                    f,
-                    "{field} has {bytes} bytes: limit is {}",
-                    limits::NAME_BYTES_MAX
-                )
-            }
             Self::UnknownEventType(text) => {
                 write!(f, "event type {text:?} is neither REGISTER nor UNREGISTER")
             }
@@ -172,11 +142,6 @@ impl fmt::Display for Refusal {
             Self::TooManyBytes { limit } => write!(
                 f,
                 "the services of this core may hold {limit} bytes, and this is more: [session] published_bytes_max"
-            ),
-            Self::TooManyBoxes(count) => write!(
-                f,
-                "the publisher has {count} strings: limit is {}",
-                limits::BOXES_PER_PUBLISHER_MAX
             ),
             Self::TooManyZones => write!(
                 f,

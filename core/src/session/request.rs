@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use crate::bolt::{CODEC_HESSIAN, Frame};
-use crate::limits;
 use crate::message::{
     self, BaseRegister, Boxes, EventType, MessageError, PublisherRegister, publisher_register,
 };
@@ -129,10 +128,6 @@ impl Request {
             Ok(checked) => checked,
             Err(refusal) => return Self::refused(Kind::Publisher, base, refusal),
         };
-        let count = boxes.count();
-        if count > limits::BOXES_PER_PUBLISHER_MAX {
-            return Self::refused(Kind::Publisher, base, Refusal::TooManyBoxes(count));
-        }
         let boxes = registers.then_some(boxes);
         Self::Publisher { declared, boxes }
     }
@@ -171,35 +166,29 @@ fn checked(
     };
     let data_id = required("dataId", &base.data_id)?;
     let register_id = required("registId", &base.regist_id)?;
-    let instance_id = optional("instanceId", &base.instance_id)?;
-    let group = optional("group", &base.group)?;
-    let zone = match optional("zone", &base.zone)? {
+    let zone = match optional(&base.zone) {
         blank if blank.trim().is_empty() => home_zone,
         zone => zone,
     };
-    let app = optional("appName", &base.app_name)?;
+    let (instance_id, group) = (optional(&base.instance_id), optional(&base.group));
     let declared = Declared {
         data_info_id: names.data_info_id(data_id, instance_id, group),
         register_id: RegisterId::new(register_id),
         version: base.version.ok_or(Refusal::Missing("version"))?,
         timestamp: base.timestamp.unwrap_or(0),
         zone: names.intern(zone),
-        app: names.intern(app),
+        app: names.intern(optional(&base.app_name)),
     };
     Ok((declared, registers))
 }
 
 fn required<'a>(field: &'static str, value: &'a Option<Cow<'_, str>>) -> Result<&'a str, Refusal> {
-    match optional(field, value)? {
+    match optional(value) {
         blank if blank.trim().is_empty() => Err(Refusal::Missing(field)),
         text => Ok(text),
     }
 }
 
-fn optional<'a>(field: &'static str, value: &'a Option<Cow<'_, str>>) -> Result<&'a str, Refusal> {
-    let text = value.as_deref().unwrap_or("");
-    match text.len() {
-        bytes if bytes > limits::NAME_BYTES_MAX => Err(Refusal::NameTooLong { field, bytes }),
-        _ => Ok(text),
-    }
+fn optional<'a>(value: &'a Option<Cow<'_, str>>) -> &'a str {
+    value.as_deref().unwrap_or("")
 }

@@ -480,6 +480,7 @@ impl Transport for NetRing {
         // The kernel may still read it.
         std::mem::forget(sending);
         self.queues.trouble.abandoned += 1;
+        // Bounded by the sockets: each is in it once.
         self.released.push_back(key);
     }
 

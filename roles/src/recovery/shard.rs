@@ -233,28 +233,37 @@ impl<'a> Reading<'a> {
             Some(error) => return Err(RecoveryError::Segment(path, error)),
             None => {}
         }
-        let boot_id = scanner.header().map(|header| header.boot_id);
-        let tail = scanner.finish();
-        let is_of_this_start = boot_id == Some(self.boot_id);
-        if let Tail::Damaged { offset, why } = tail
-            && is_of_this_start
-        {
-            // No power was cut since: what the kernel was given is there, unless it is damaged.
-            self.damages += 1;
-            tracing::warn!(file = %path.display(), from = offset, to = len, %why, "journal damaged, what is sound is kept");
-            len = offset;
-        } else if let Tail::Torn { offset } | Tail::Damaged { offset, .. } = tail {
-            tracing::info!(file = %path.display(), offset, "journal ends in the middle of a write, the rest is cut");
-            len = offset;
-        }
+        let (end, len) = self.end_of(&path, scanner, len);
         if reader.cleans {
             // Also where nothing is to cut: what was set aside behind the end for more to come is given back.
             folder.truncate(file, len).map_err(RecoveryError::Disk)?;
         }
-        Ok(Some(End {
+        Ok(Some(end))
+    }
+
+    /// How a segment that was read to its end ends, and up to where it counts.
+    fn end_of(&mut self, path: &Path, scanner: Scanner, len: u64) -> (End, u64) {
+        let boot_id = scanner.header().map(|header| header.boot_id);
+        let tail = scanner.finish();
+        let is_of_this_start = boot_id == Some(self.boot_id);
+        let counts = match tail {
+            // No power was cut since: what the kernel was given is there, unless it is damaged.
+            Tail::Damaged { offset, why } if is_of_this_start => {
+                self.damages += 1;
+                tracing::warn!(file = %path.display(), from = offset, to = len, %why, "journal damaged, what is sound is kept");
+                offset
+            }
+            Tail::Torn { offset } | Tail::Damaged { offset, .. } => {
+                tracing::info!(file = %path.display(), offset, "journal ends in the middle of a write, the rest is cut");
+                offset
+            }
+            _ => len,
+        };
+        let end = End {
             boot_id,
             is_sealed: tail == Tail::Sealed,
-        }))
+        };
+        (end, counts)
     }
 
     fn report_progress(&mut self, path: &Path, bytes: usize) {

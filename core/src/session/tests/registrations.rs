@@ -228,13 +228,12 @@ fn a_refusal_names_the_limit() {
         Refusal::TooManyRegistrations,
         Refusal::TooManyServices,
         Refusal::TooManyBytes { limit: 1 << 30 },
-        Refusal::TooManyBoxes(10_001),
         Refusal::TooManyZones,
     ];
 
     let texts = refusals.map(|refusal| refusal.to_string());
 
-    let numbers = ["100000", "4000000", "1073741824", "10000", "256"];
+    let numbers = ["100000", "4000000", "1073741824", "256"];
     for (text, number) in texts.iter().zip(numbers) {
         assert!(text.contains(number), "{text}");
     }
