@@ -1,4 +1,5 @@
-//! A push to a thousand subscribers costs one encoding and no allocation per subscriber: counted, not believed.
+//! A push to a thousand subscribers costs one encoding and no allocation per subscriber, and a service that is empty little memory: counted,
+//! not believed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 use rollcall_core::bolt::Protocol;
 use rollcall_core::data::journal::Journal;
 use rollcall_core::data::{self, Data};
+use rollcall_core::limits;
 use rollcall_core::machine::{Instant, Machine, Now};
 use rollcall_core::message::Boxes;
 use rollcall_core::names::{ConnectId, CoreId, DataInfoId, Member, RegisterId, Scope};
@@ -21,11 +23,20 @@ const SUBSCRIBERS: u32 = 1000;
 /// The record, its notice, the body and what holds it: none of it per subscriber.
 const ALLOCATIONS_PER_CHANGE_MAX: u64 = 40;
 
+/// With its name of 55 bytes.
+const SERVICE_BYTES_MAX: i64 = 400;
+
 /// The system's allocator, counting.
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<i64> = const { Cell::new(0) };
+}
+
+fn count_bytes(layout: Layout, sign: i64) {
+    let len = i64::try_from(layout.size()).unwrap_or(i64::MAX);
+    BYTES.with(|bytes| bytes.set(bytes.get() + sign * len));
 }
 
 #[expect(unsafe_code, reason = "only a global allocator sees every allocation")]
@@ -33,11 +44,13 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        count_bytes(layout, 1);
         // SAFETY: the caller's promises are those that the system allocator asks for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count_bytes(layout, -1);
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -207,6 +220,17 @@ impl Node {
         self.run();
     }
 
+    fn declare(&mut self, on: ConnectId, data_info_id: &DataInfoId, text: Option<&str>) {
+        let request = Request::Publisher {
+            declared: Declared {
+                data_info_id: data_info_id.clone(),
+                ..declared("6ed653d2-e57c-4947-a14d-f8d1319bf4d4", 1)
+            },
+            boxes: text.map(|text| [text].into_iter().collect()),
+        };
+        self.ask(on, request);
+    }
+
     fn publish(&mut self, on: ConnectId, version: i64) {
         let text: Vec<u16> = vec![u16::from(b'x'); 1024];
         let request = Request::Publisher {
@@ -263,4 +287,29 @@ fn a_change_pushed_to_a_thousand_subscribers_allocates_nothing_for_each() {
     assert_eq!(node.session.gauge().bodies_encoded, encoded + 1);
     assert!(pushed <= ALLOCATIONS_PER_CHANGE_MAX, "{pushed} allocations");
     assert_eq!(acknowledged, 0);
+}
+
+/// Once its publisher is gone for longer than anything is remembered of that, only the version of a service is kept.
+#[test]
+fn a_service_without_publishers_takes_little_memory() {
+    const SERVICES: usize = 20_000;
+    let mut node = Node::new();
+    let client = node.open(0);
+    let service = |number: usize| {
+        let name = format!("com.example.orders.OrderService{number:06}:1.0@DEFAULT");
+        DataInfoId::new(&name, "", "")
+    };
+
+    let before = BYTES.with(Cell::get);
+    for service in (0..SERVICES).map(service) {
+        node.declare(client, &service, Some("10.0.0.1:12200?weight=100"));
+        node.declare(client, &service, None);
+    }
+    node.now.monotonic = node.now.monotonic + 2 * limits::TOMBSTONE_KEPT;
+    node.run();
+    let bytes = (BYTES.with(Cell::get) - before) / i64::try_from(SERVICES).expect("few");
+
+    println!("bytes of a service without publishers: {bytes}");
+    assert_eq!(node.data.gauge().datums, SERVICES as u64);
+    assert!(bytes <= SERVICE_BYTES_MAX, "{bytes} bytes");
 }

@@ -9,6 +9,7 @@ mod awaiting;
 mod claims;
 pub mod datum;
 mod datums;
+mod emptied;
 mod former_lives;
 pub mod journal;
 mod protection;
@@ -33,6 +34,7 @@ use crate::version::{DatumVersion, VersionClock};
 use awaiting::Awaiting;
 use datum::{Datum, Shift};
 use datums::DatumStore;
+use emptied::Emptied;
 use journal::{Failure, Journal, Lane, Operation};
 use tombstones::Tombstones;
 
@@ -117,8 +119,8 @@ pub struct Data {
     /// Who asked for a datum whose last change is not written.
     asking: Vec<(Member, DataInfoId, DatumVersion)>,
     tombstones: Tombstones,
-    /// Empty datums by when they may be forgotten, each once.
-    empty: BTreeSet<(Instant, DataInfoId)>,
+    /// Datums without publishers.
+    emptied: Emptied,
     /// How long publishers are held whose connections ended, where a list would lose most of its own; zero is not at all.
     protect: Duration,
     /// Datums with publishers that are held, by when these go.
@@ -144,7 +146,7 @@ impl Data {
             held: Vec::new(),
             asking: Vec::new(),
             tombstones: Tombstones::new(seed),
-            empty: BTreeSet::new(),
+            emptied: Emptied::default(),
             protect: Duration::ZERO,
             holds: BTreeSet::new(),
             stored_publishers: 0,
@@ -261,14 +263,14 @@ impl Data {
         if datum.publishers().is_empty() && !datum.was_never_published() {
             let until = now + limits::EMPTY_DATUM_KEPT;
             datum.kept_until = Some(until);
-            self.empty.insert((until, data_info_id.clone()));
+            self.emptied.insert(until, data_info_id);
         }
     }
 
     fn keep(&mut self, data_info_id: &DataInfoId) {
         let datum = self.datums.get_mut(data_info_id);
         if let Some(until) = datum.and_then(|datum| datum.kept_until.take()) {
-            self.empty.remove(&(until, data_info_id.clone()));
+            self.emptied.remove(until, data_info_id);
         }
     }
 
@@ -389,10 +391,7 @@ impl Data {
     }
 
     fn forget_empty(&mut self, now: Instant) {
-        while let Some((until, _)) = self.empty.first()
-            && (*until <= now || self.empty.len() > limits::EMPTY_DATUMS_MAX)
-            && let Some((_, data_info_id)) = self.empty.pop_first()
-        {
+        while let Some(data_info_id) = self.emptied.pop_due(now) {
             let datum = self.datums.get_mut(&data_info_id);
             if datum.is_some_and(|datum| {
                 datum.kept_until = None;
@@ -458,12 +457,12 @@ impl Machine for Data {
         if is_untold && self.journal.takes() || self.is_renewing() {
             return Some(Instant::default());
         }
-        let empty = self.empty.first().map(|&(until, _)| until);
+        let emptied = self.emptied.next_timeout();
         let awaiting = self.awaiting.as_ref().map(Awaiting::next_timeout);
         let held = self.holds.first().map(|&(until, _)| until);
         let journal = self.journal.next_timeout();
         let tombstones = self.tombstones.next_timeout();
-        [empty, awaiting, held, journal, tombstones]
+        [emptied, awaiting, held, journal, tombstones]
             .into_iter()
             .flatten()
             .min()

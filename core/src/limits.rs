@@ -157,8 +157,8 @@ pub const CLIENTS_OFF_MAX: usize = 100_000;
 
 /// How long the version of a datum without publishers is remembered.
 pub const EMPTY_DATUM_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// How many of them at most; the oldest goes first.
-pub const EMPTY_DATUMS_MAX: usize = 100_000;
+/// What those of one core may take together; the oldest goes first.
+pub const EMPTY_DATUMS_BYTES_MAX: usize = 64 << 20;
 /// How long a removal is remembered: longer than the longest half-open connection and the grace.
 pub const TOMBSTONE_KEPT: Duration = Duration::from_secs(300);
 /// How many removals at most; the oldest goes first.

@@ -197,6 +197,10 @@ impl Publishers {
         {
             self.zones.remove(&removed.zone);
         }
+        if self.zones.is_empty() {
+            // A tree that was emptied keeps a node.
+            self.zones = BTreeMap::new();
+        }
         Some(removed)
     }
 

@@ -20,20 +20,27 @@ pub struct Datum {
     /// The version of the last notice, or of the time when one would have been if anybody were interested.
     notified: DatumVersion,
     publishers: Publishers,
-    /// What happened between `changes_from` and `version`; nothing is kept while nobody is interested.
-    changes: Vec<Change>,
-    changes_from: DatumVersion,
-    interested: Vec<Member>,
+    /// Nothing while nobody is interested.
+    audience: Option<Box<Audience>>,
     /// It is empty and may be forgotten then.
     pub(super) kept_until: Option<Instant>,
     /// How many of its publishers await their client since a restart.
-    pub(super) awaiting: usize,
+    pub(super) awaiting: u32,
     /// It had such, and none is left.
     pub(super) is_whole_again: bool,
     /// The longest that the list was when connections ended lately, and when that was.
     pub(super) peak: (Instant, usize),
     /// What few datums have.
     rare: Option<Box<Rare>>,
+}
+
+/// Who wants to hear of changes, and what they were not told yet.
+#[derive(Debug)]
+struct Audience {
+    interested: Vec<Member>,
+    /// What happened between `changes_from` and the version.
+    changes: Vec<Change>,
+    changes_from: DatumVersion,
 }
 
 /// What few datums have.
@@ -74,9 +81,7 @@ impl Default for Datum {
             version: DatumVersion::NOTHING_KNOWN,
             notified: DatumVersion::NOTHING_KNOWN,
             publishers: Publishers::default(),
-            changes: Vec::new(),
-            changes_from: DatumVersion::NOTHING_KNOWN,
-            interested: Vec::new(),
+            audience: None,
             kept_until: None,
             awaiting: 0,
             is_whole_again: false,
@@ -307,8 +312,8 @@ impl Datum {
 
     /// Keeps a change for those who want to hear of it.
     fn note(&mut self, change: impl FnOnce() -> Change) {
-        if self.has_interest() {
-            self.changes.push(change());
+        if let Some(audience) = &mut self.audience {
+            audience.changes.push(change());
         }
     }
 
@@ -317,7 +322,7 @@ impl Datum {
         Self {
             version,
             notified: version,
-            awaiting: publishers.len(),
+            awaiting: u32::try_from(publishers.len()).expect("memory ends before this many"),
             publishers: publishers.into_iter().collect(),
             ..Self::default()
         }
@@ -336,22 +341,29 @@ impl Datum {
     }
 
     pub(super) fn add_interest(&mut self, session: Member) {
-        if self.interested.is_empty() {
-            // The first is told the whole list, and what changes from here on.
-            self.changes.clear();
-            self.changes_from = self.version;
-        }
-        if !self.interested.contains(&session) {
-            self.interested.push(session);
+        // The first is told the whole list, and what changes from here on.
+        let audience = self.audience.get_or_insert_with(|| {
+            Box::new(Audience {
+                interested: Vec::with_capacity(1),
+                changes: Vec::new(),
+                changes_from: self.version,
+            })
+        });
+        if !audience.interested.contains(&session) {
+            audience.interested.push(session);
         }
     }
 
     pub(super) fn remove_interest(&mut self, session: Member) {
-        self.interested.retain(|interested| *interested != session);
+        self.audience.take_if(|audience| {
+            let interested = &mut audience.interested;
+            interested.retain(|interested| *interested != session);
+            interested.is_empty()
+        });
     }
 
     pub(super) fn has_interest(&self) -> bool {
-        !self.interested.is_empty()
+        self.audience.is_some()
     }
 
     pub(super) fn was_never_published(&self) -> bool {
@@ -360,7 +372,7 @@ impl Datum {
 
     /// Whether nobody publishes it, claims to, or wants to hear of it.
     pub(super) fn is_unused(&self) -> bool {
-        self.publishers.is_empty() && !self.has_unseen() && self.interested.is_empty()
+        self.publishers.is_empty() && !self.has_unseen() && !self.has_interest()
     }
 
     pub(super) fn is_forgettable(&self) -> bool {
@@ -391,20 +403,24 @@ impl Datum {
     /// One notice for each interested session, carrying what happened since the last.
     pub(super) fn notify(&mut self, data_info_id: &DataInfoId, out: &mut Vec<Effect>) {
         self.notified = self.version;
-        if self.interested.is_empty() {
-            self.changes.clear();
+        let Some(audience) = &mut self.audience else {
             return;
-        }
-        let from = std::mem::replace(&mut self.changes_from, self.version);
-        let changes: Arc<[Change]> = std::mem::take(&mut self.changes).into();
-        out.extend(self.interested.iter().map(|&session| Effect::ToSession {
-            session,
-            message: ToSession::Notice {
-                data_info_id: data_info_id.clone(),
-                from,
-                to: self.version,
-                changes: Arc::clone(&changes),
-            },
-        }));
+        };
+        let from = std::mem::replace(&mut audience.changes_from, self.version);
+        let changes: Arc<[Change]> = std::mem::take(&mut audience.changes).into();
+        out.extend(
+            audience
+                .interested
+                .iter()
+                .map(|&session| Effect::ToSession {
+                    session,
+                    message: ToSession::Notice {
+                        data_info_id: data_info_id.clone(),
+                        from,
+                        to: self.version,
+                        changes: Arc::clone(&changes),
+                    },
+                }),
+        );
     }
 }

@@ -67,6 +67,11 @@ impl Tombstones {
         while self.next_timeout().is_some_and(|until| until <= now) {
             self.forget_oldest();
         }
+        // What a wave of removals took is given back behind it, in steps that cost less than the wave.
+        if self.by_age.capacity() / 8 > self.by_age.len().max(1024) {
+            self.by_age.shrink_to(2 * self.by_age.len());
+            self.buried.shrink_to(2 * self.buried.len());
+        }
     }
 
     fn forget_oldest(&mut self) {
